@@ -20,7 +20,7 @@ from typing import Literal
 
 from darc.definitions import ARTS
 from darc.errors import DARCError
-from darc.simulation.lofar_receiver import SocketReceiver
+from darc.simulation.receiver import SocketReceiver
 
 #: page of the ring buffer in ms; all its arithmetic is in whole milliseconds, the resolution of the messages
 PAGE_MS = round(ARTS.batch_s * 1000)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from darc.simulation.lofar_receiver import SocketReceiver
+from darc.simulation.receiver import SocketReceiver
 
 _FROM = re.compile(r"FROM:\s*<([^>]*)>", re.IGNORECASE)
 _TO = re.compile(r"TO:\s*<([^>]+)>", re.IGNORECASE)
