@@ -1,0 +1,108 @@
+"""The book of observations of a node: which wait for their start, which run, which are over."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from darc.errors import DARCError
+
+#: States of an observation.
+WAITING, RUNNING = "waiting", "running"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """An observation that was submitted to this node.
+
+    Attributes:
+        task_id: identifies it
+        obs_config: its configuration
+        start_unix: start of the data in unix seconds
+        end_unix: end of the data in unix seconds
+        state: `waiting` or `running`
+    """
+
+    task_id: str
+    obs_config: dict[str, Any] = field(repr=False)
+    start_unix: float
+    end_unix: float
+    state: str = WAITING
+
+    def summary(self) -> dict[str, str]:
+        """Return what `status` shows of it."""
+        return {
+            "task_id": self.task_id,
+            "datetimesource": str(self.obs_config.get("datetimesource", "")),
+            "state": self.state,
+            "start": _isot(self.start_unix),
+            "end": _isot(self.end_unix),
+        }
+
+
+class ObservationBook:
+    """Observations by task ID; safe to use from several threads.
+
+    Args:
+        setup_s: time in s before its start at which an observation is begun
+        overdue_s: time in s after its end at which one that nobody stopped is stopped
+    """
+
+    def __init__(self, setup_s: float, overdue_s: float) -> None:
+        self.setup_s = setup_s
+        self.overdue_s = overdue_s
+        self._lock = threading.Lock()
+        self._observations: dict[str, Observation] = {}
+
+    def add(self, observation: Observation) -> None:
+        """Enter an observation.
+
+        Raises:
+            DARCError: one with this task ID is there already
+        """
+        with self._lock:
+            known = self._observations.get(observation.task_id)
+            if known is not None:
+                raise DARCError(
+                    f"observation with task ID {observation.task_id} is already {known.state}; "
+                    "stop or abort it first"
+                )
+            self._observations[observation.task_id] = observation
+
+    def remove(self, task_id: str) -> Observation | None:
+        """Strike out an observation and return it; None if it is not there."""
+        with self._lock:
+            return self._observations.pop(task_id, None)
+
+    def begin_due(self, now: float) -> list[Observation]:
+        """Mark the observations that have to begin by now as running, and return them."""
+        with self._lock:
+            due = [replace(o, state=RUNNING) for o in self._observations.values()
+                   if o.state == WAITING and now >= o.start_unix - self.setup_s]  # fmt: skip
+            self._observations.update({o.task_id: o for o in due})
+            return due
+
+    def overdue(self, now: float) -> list[Observation]:
+        """Return the running observations that should have been stopped by now."""
+        return [o for o in self.running() if now >= o.end_unix + self.overdue_s]
+
+    def running(self) -> list[Observation]:
+        """Return the observations that run, in the order of their start."""
+        return [o for o in self.all() if o.state == RUNNING]
+
+    def all(self) -> list[Observation]:
+        """Return all observations in the order of their start."""
+        with self._lock:
+            return sorted(self._observations.values(), key=lambda o: o.start_unix)
+
+    def next_event(self, now: float) -> float | None:
+        """Return the seconds until an observation is due to begin or overdue; None: there is none."""
+        times = [o.start_unix - self.setup_s if o.state == WAITING else o.end_unix + self.overdue_s
+                 for o in self.all()]  # fmt: skip
+        return max(0.0, min(times) - now) if times else None
+
+
+def _isot(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S")
