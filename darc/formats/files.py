@@ -1,0 +1,60 @@
+"""Small text files that others wrote: read whole, up to a limit, with errors that name the file."""
+
+from __future__ import annotations
+
+import reprlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from darc.errors import DARCError
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_shortener = reprlib.Repr()
+_shortener.maxstring = _shortener.maxother = 80
+_shortener.maxlevel = 2
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)`, shortened so that it fits into a message."""
+    return _shortener.repr(value)
+
+
+def read_text(path: Path, max_bytes: int, error_class: type[DARCError]) -> str:
+    """Return the content of a UTF-8 file.
+
+    Raises:
+        error_class: no regular file, not readable, larger than `max_bytes` or not UTF-8
+    """
+    try:
+        if not path.is_file():  # opening a FIFO would wait for its writer
+            raise error_class(f"{path}: there is no such file; check the path")
+        with path.open("rb") as stream:
+            content = stream.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise error_class(f"{path}: larger than {max_bytes} bytes; is it the right file?")
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise error_class(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise error_class(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_yaml_mapping(path: Path, max_bytes: int, error_class: type[DARCError]) -> dict[str, Any]:
+    """Return the content of a YAML file whose top level is a mapping; an empty file is an empty mapping.
+
+    Raises:
+        error_class: as `read_text`, or not valid YAML, or not a mapping with text as keys
+    """
+    text = read_text(path, max_bytes, error_class)
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader, the one written in C)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise error_class(f"{path}: not valid YAML: {reason[:200]}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise error_class(f"{path}: has to hold lines `key: value` with text as keys, not {shown(content)}")
+    return content
