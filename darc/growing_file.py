@@ -11,8 +11,8 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
-#: Most bytes that are handed on as one block; bounds both memory and the size of a message.
-BLOCK_BYTES = 64 * 1024
+#: Most bytes that are handed on as one block: a message of them fits into one fragment of a `ProcessQueue`.
+BLOCK_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,9 @@ def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 if (status.st_dev, status.st_ino) != watched:
-                    notifier.add_watch(path, flags.MODIFY | flags.MOVE_SELF | flags.DELETE_SELF | flags.ATTRIB)
+                    notifier.add_watch(
+                        path, flags.MODIFY | flags.MOVE_SELF | flags.DELETE_SELF | flags.ATTRIB
+                    )
                     watched = (status.st_dev, status.st_ino)
             yield
             if watched is None:

@@ -85,7 +85,11 @@ class Burst:
     """
 
     def __init__(
-        self, logger: logging.Logger, what: str, pause_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+        self,
+        logger: logging.Logger,
+        what: str,
+        pause_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.logger = logger
         self.what = what

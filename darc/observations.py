@@ -79,8 +79,11 @@ class ObservationBook:
     def begin_due(self, now: float) -> list[Observation]:
         """Mark the observations that have to begin by now as running, and return them."""
         with self._lock:
-            due = [replace(o, state=RUNNING) for o in self._observations.values()
-                   if o.state == WAITING and now >= o.start_unix - self.setup_s]  # fmt: skip
+            due = [
+                replace(o, state=RUNNING)
+                for o in self._observations.values()
+                if o.state == WAITING and now >= o.start_unix - self.setup_s
+            ]
             self._observations.update({o.task_id: o for o in due})
             return due
 
@@ -99,8 +102,10 @@ class ObservationBook:
 
     def next_event(self, now: float) -> float | None:
         """Return the seconds until an observation is due to begin or overdue; None: there is none."""
-        times = [o.start_unix - self.setup_s if o.state == WAITING else o.end_unix + self.overdue_s
-                 for o in self.all()]  # fmt: skip
+        times = [
+            o.start_unix - self.setup_s if o.state == WAITING else o.end_unix + self.overdue_s
+            for o in self.all()
+        ]
         return max(0.0, min(times) - now) if times else None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any
 
 from darc.science.clustering import Clusters
 
@@ -108,8 +109,8 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"{self.source_name or 'new source'}: S/N {self.snr:.2f}, DM {self.dm:.2f}, time {self.time_s:.4f} s, "
-            f"width {self.width:g}, SB {self.sb:02d}, {self.count} triggers -> "
+            f"{self.source_name or 'new source'}: S/N {self.snr:.2f}, DM {self.dm:.2f}, "
+            f"time {self.time_s:.4f} s, width {self.width:g}, SB {self.sb:02d}, {self.count} triggers -> "
             f"IQUV: {self.iquv}; LOFAR and VOEvent: {self.lofar}"
         )
 
@@ -184,7 +185,9 @@ def _once(verdicts: list[Verdict]) -> list[Verdict]:
     kept = []
     for verdict in verdicts:
         passed = {(receiver, verdict.index) for receiver in RECEIVERS if getattr(verdict, receiver) == SEND}
-        again = {receiver: "already counted in another selection" for receiver, _ in passed & seen}
+        again: dict[str, Any] = {
+            receiver: "already counted in another selection" for receiver, _ in passed & seen
+        }
         kept.append(replace(verdict, **again))
         seen |= passed
     return kept
@@ -200,7 +203,8 @@ def _in_time(verdict: Verdict, last_iquv_s: float, interval_s: float) -> Verdict
 def _brightest_only(verdicts: list[Verdict]) -> list[Verdict]:
     sent = max((v for v in verdicts if v.lofar == SEND), key=lambda v: (v.snr, -v.time_s), default=None)
     return [
-        v if v.lofar != SEND or v is sent or sent is None
+        v
+        if v.lofar != SEND or v is sent or sent is None
         else replace(v, lofar=f"S/N {v.snr:.2f}, below the {sent.snr:.2f} that is sent")
         for v in verdicts
     ]

@@ -97,9 +97,14 @@ def test_nothing_in_nothing_out():
 
 
 ROW = st.fixed_dictionaries(
-    {"snr": st.floats(5, 50), "dm": st.floats(0, 3000), "time": st.floats(0, 100), "width": st.integers(1, 1000),
-     "count": st.integers(1, 200)}
-)  # fmt: skip
+    {
+        "snr": st.floats(5, 50),
+        "dm": st.floats(0, 3000),
+        "time": st.floats(0, 100),
+        "width": st.integers(1, 1000),
+        "count": st.integers(1, 200),
+    }
+)
 
 
 @given(st.lists(ROW, max_size=8), st.floats(0, 60))

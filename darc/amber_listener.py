@@ -1,0 +1,133 @@
+"""Reads what AMBER finds, as it finds it, and passes it to the triggering and to the processing."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+from darc.base import DARCBase, MessageQueue, observation_label
+from darc.errors import DARCError
+from darc.formats.amber_config import count_instances
+from darc.growing_file import LineReader, wake_ups
+
+#: Time in s after which a full queue is tried again.
+FULL_QUEUE_WAIT_S = 0.01
+
+
+class AMBERListenerException(DARCError):  # noqa: N818 (documented name)
+    """The listener cannot follow AMBER's files as asked."""
+
+
+class AMBERListener(DARCBase):
+    """Continuously read AMBER candidate files from disk and put candidates on the output queues.
+
+    Every complete line of every AMBER instance goes to the target queue and, where there is one, to the
+    second target queue: `{'command': 'trigger', 'trigger': [line, ...]}` with the instance (`step`), whether
+    the file held no more (`at_end`), and the `observation` the lines belong to. A queue that is full gets its
+    lines later; the other one does not wait for it.
+    """
+
+    interval: float
+    start_timeout: float
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._event: threading.Event | None = None
+        self._threads: list[threading.Thread] = []
+        super().__init__(*args, **kwargs)
+
+    def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
+        """Start to follow the files of an observation; the previous one is left.
+
+        Args:
+            obs_config: observation configuration with `amber_config`, `amber_dir` and `beam`
+            reload: whether to read the configuration again
+
+        Raises:
+            AMBERListenerException: the observation does not say where AMBER writes
+        """
+        self.stop_observation()
+        super().start_observation(obs_config, reload)
+        self._event = threading.Event()
+        for path in self._trigger_files(obs_config):
+            thread = threading.Thread(
+                target=self._follow_file, args=(path, self._event), name=path.name, daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop_observation(self, *args: Any, **kwargs: Any) -> None:
+        """Stop to follow; lines that are already in the files are still passed on."""
+        if self._event is not None:
+            self._event.set()
+        for thread in self._threads:
+            thread.join(self.interval + 2.0)
+        self._threads.clear()
+
+    def cleanup(self) -> None:
+        """Stop to follow."""
+        self.stop_observation()
+
+    def _trigger_files(self, obs_config: dict[str, Any]) -> list[Path]:
+        beam: Any = obs_config.get("beam", self.config.beam)
+        try:
+            instances = count_instances(obs_config["amber_config"])
+            folder = Path(obs_config["amber_dir"])
+            return [folder / f"CB{int(beam):02d}_step{step}.trigger" for step in range(1, instances + 1)]
+        except KeyError as error:
+            raise AMBERListenerException(f"the observation's configuration has no key {error}") from error
+        except (TypeError, ValueError) as error:
+            raise AMBERListenerException(f"beam of the observation is {beam!r}, not a number") from error
+
+    def _follow_file(self, fname: Path | str, event: threading.Event) -> None:
+        """Tail a file and put its lines on the queues.
+
+        Args:
+            fname: file to follow; may appear later
+            event: ends the following
+        """
+        path = Path(fname)
+        queues = [q for q in (self.target_queue, self.second_target_queue) if q is not None]
+        readers = [LineReader(path) for _ in queues]
+        begin, missed = self.monotonic(), False
+        try:
+            for _ in wake_ups(path, event, self.interval):
+                if not path.exists() and not missed and self.monotonic() - begin > self.start_timeout:
+                    missed = True
+                    self.logger.error("no file %s after %g s; still waiting for it", path, self.start_timeout)
+                while not self._deliver(readers, queues) and not event.wait(FULL_QUEUE_WAIT_S):
+                    pass
+            if not self._deliver(readers, queues):
+                self.logger.error("%s: lines not passed on, since a service does not take them", path)
+        except OSError as error:
+            self.logger.error("cannot follow %s: %s", path, error)
+        finally:
+            for reader in readers:
+                reader.close()
+
+    def _deliver(self, readers: list[LineReader], queues: list[MessageQueue]) -> bool:
+        """Pass on all there is to read; return False if a full queue has to be tried again."""
+        delivered = True
+        for reader, target in zip(readers, queues, strict=True):
+            try:
+                while (block := reader.peek()) is not None:
+                    message = {
+                        "command": "trigger",
+                        "trigger": block.lines,
+                        "at_end": block.at_end,
+                        "step": _step(reader.path),
+                        "observation": observation_label(self.obs_config),
+                    }
+                    target.put(message, block=False)
+                    reader.advance()
+            except queue.Full:
+                delivered = False
+        return delivered
+
+
+def _step(path: Path) -> int | None:
+    """Return the number of the AMBER instance that writes a file, from its name."""
+    found = re.search(r"_step(\d+)\.trigger$", path.name)
+    return int(found[1]) if found else None
