@@ -6,11 +6,9 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from darc.errors import DARCError
+from darc.formats.yaml_text import Fault, YAMLTextError, parse_yaml
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _shortener = reprlib.Repr()
 _shortener.maxstring = _shortener.maxother = 80
 _shortener.maxlevel = 2
@@ -45,16 +43,18 @@ def read_yaml_mapping(path: Path, max_bytes: int, error_class: type[DARCError]) 
     """Return the content of a YAML file whose top level is a mapping; an empty file is an empty mapping.
 
     Raises:
-        error_class: as `read_text`, or not valid YAML, or not a mapping with text as keys
+        error_class: as `read_text`, or not a YAML mapping with text as keys, or a key twice
     """
     text = read_text(path, max_bytes, error_class)
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader, the one written in C)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise error_class(f"{path}: not valid YAML: {reason[:200]}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise error_class(f"{path}: has to hold lines `key: value` with text as keys, not {shown(content)}")
+        content = parse_yaml(text)
+    except YAMLTextError as error:
+        raise error_class(f"{path}: {'; '.join(map(_fault_text, error.faults))}") from error
+    if not all(isinstance(key, str) for key in content):
+        raise error_class(f"{path}: the keys have to be text, not {shown(list(content))}")
     return content
+
+
+def _fault_text(fault: Fault) -> str:
+    where = f"line {fault.line}: " if fault.line else ""
+    return f"{where}{fault.key or 'the file'} {fault.reason}"
