@@ -292,6 +292,7 @@ class QueueServer(Section):
     server_port: Port
     server_auth: Secret | None
     server_auth_file: FilePath | None
+    max_trigger_age: Positive
 
 
 class VOEventGenerator(QueueServer):

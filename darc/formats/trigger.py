@@ -51,6 +51,8 @@ def check_item(item: Any, needed: Iterable[str]) -> dict[str, Any]:
 
 
 def _number(key: str, value: Any) -> float:
+    if isinstance(value, int):
+        return value
     try:
         return float(value)
     except (TypeError, ValueError) as error:

@@ -1,0 +1,124 @@
+"""Asks LOFAR to freeze its transient buffers."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from darc.errors import DARCError
+from darc.formats.lofar_packet import freeze_time, pack, unpack
+from darc.formats.trigger import NEEDED_BY_LOFAR
+from darc.network.mail import build_mail, mail_settings, send_mail
+from darc.network.queue_server import QueueServer
+from darc.science.dispersion import delay_s
+from darc.trigger_service import TriggerService
+
+
+class LOFARTriggerException(DARCError):  # noqa: N818 (documented name)
+    """LOFAR cannot be triggered as asked."""
+
+
+class LOFARTriggerQueueServer(QueueServer):
+    """Server for the LOFAR trigger input queue."""
+
+
+class LOFARTrigger(TriggerService):
+    """Select the brightest of the incoming triggers and send it to LOFAR to freeze its buffers.
+
+    Args:
+        source_queue: input queue for controlling this service
+        args: see `DARCBase`
+        config_file: path to the configuration
+        control_queue: control queue of the parent process
+        kwargs: see `DARCBase`
+    """
+
+    lofar_host: str | None
+    lofar_port: int
+    lofar_freq: float
+    lofar_tbb_buffer_size: float
+    email_settings: dict[str, Any]
+
+    server_class = LOFARTriggerQueueServer
+    needed = NEEDED_BY_LOFAR
+    known_first = True
+
+    def __init__(
+        self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(source_queue, *args, config_file=config_file, control_queue=control_queue, **kwargs)
+
+    def handle(self, trigger: dict[str, Any]) -> None:
+        """Make a packet of a trigger and send it to LOFAR if that is enabled.
+
+        Args:
+            trigger: checked item
+
+        Raises:
+            LOFARTriggerException: the packet could not be sent
+        """
+        packet = self._new_trigger(
+            trigger["dm"], trigger["utc"], **_given(trigger, "nu_GHz"), test=trigger.get("test")
+        )
+        if not self.send_events:
+            self.logger.warning("not sent, as sending is disabled: %s", unpack(packet))
+            return
+        self._send(packet)
+        self.logger.warning("sent to %s:%d: %s", self.lofar_host, self.lofar_port, unpack(packet))
+        try:
+            self.send_email(trigger)
+        except DARCError as error:
+            self.logger.error("no e-mail about it: %s", error)
+
+    def _new_trigger(self, dm: float, utc: str, nu_GHz: float = 1.37, test: bool | None = None) -> bytes:  # noqa: N803
+        """Create a LOFAR trigger packet.
+
+        Args:
+            dm: dispersion measure in pc cm^-3
+            utc: UTC arrival time in ISOT format
+            nu_GHz: frequency in GHz that the arrival time refers to
+            test: whether to send a test event; the configuration can make every event one
+
+        Raises:
+            DARCError: a value does not fit the packet
+        """
+        delay = float(delay_s(dm, self.lofar_freq, nu_GHz * 1e3))
+        freeze = freeze_time(utc, delay, self.lofar_tbb_buffer_size)
+        return pack(freeze, dm, self.is_test(test))
+
+    def _send(self, packet: bytes) -> None:
+        if not self.lofar_host:
+            raise LOFARTriggerException("sending is enabled, but lofar_trigger.lofar_host is not configured")
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(packet, (self.lofar_host, self.lofar_port))
+        except OSError as error:
+            raise LOFARTriggerException(
+                f"no trigger to LOFAR at {self.lofar_host}:{self.lofar_port}: {error}"
+            ) from error
+
+    def send_email(self, trigger: dict[str, Any]) -> None:
+        """Send an e-mail about a trigger that was sent to LOFAR.
+
+        Args:
+            trigger: trigger as sent to LOFAR
+
+        Raises:
+            DARCError: the mail server did not take it
+        """
+        to = self.email_settings.get("to") or []
+        if not to:
+            self.logger.info("no e-mail, as lofar_trigger.email_settings.to is empty")
+            return
+        test = self.is_test(trigger.get("test"))
+        settings = mail_settings(self.config.mail)
+        subject = f"{'Test: ' if test else ''}LOFAR trigger at {trigger['utc']}, DM {trigger['dm']:.2f}"
+        body = "\n".join(f"{key:>15}: {value}" for key, value in sorted(trigger.items()))
+        send_mail(
+            settings,
+            build_mail(subject, settings.sender, to, f"LOFAR was asked to freeze its buffers.\n\n{body}\n"),
+        )
+
+
+def _given(trigger: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: trigger[key] for key in keys if trigger.get(key) is not None}

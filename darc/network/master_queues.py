@@ -1,0 +1,94 @@
+"""Where the trigger queues of the master node are, and the keys that open them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from pathlib import Path
+
+from darc.config import Config
+from darc.errors import DARCError
+from darc.network.queue_server import QueueServer
+from darc.network.remote_queue import RemoteQueue
+from darc.network.retry import RetryPolicy
+
+LOOPBACK = "127.0.0.1"
+#: Bytes of a key that we make; written in hexadecimal.
+KEY_BYTES = 32
+
+
+def server_address(config: Config, service: str) -> tuple[str, int]:
+    """Return host and port of the trigger queue of a service of the master node.
+
+    Args:
+        config: configuration
+        service: `lofar_trigger` or `voevent_generator`
+    """
+    section = config.section(service)
+    master = config.nodes.master
+    host = section.server_address or (master.address if master is not None else LOOPBACK)  # type: ignore[attr-defined]
+    return host, section.server_port  # type: ignore[attr-defined]
+
+
+def server_key(config: Config, service: str, *, make: bool = False) -> bytes:
+    """Return the key of the trigger queue of a service: `server_auth`, else what `server_auth_file` holds.
+
+    Args:
+        config: configuration
+        service: `lofar_trigger` or `voevent_generator`
+        make: whether to make the file with a new key if it is missing, as the server does
+
+    Raises:
+        DARCError: no key, or one that others can read
+    """
+    section = config.section(service)
+    given, path = section.server_auth, section.server_auth_file  # type: ignore[attr-defined]
+    if given is not None:
+        return str(given.get_secret_value()).encode()
+    if path is None:
+        raise DARCError(f"{service} needs server_auth or server_auth_file, the key of its trigger queue")
+    path = Path(path)
+    try:
+        if make and not path.exists():
+            _make_key(path)
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise DARCError(f"{path} can be read by others than its owner; chmod 600 it")
+            return file.read().strip()
+    except OSError as error:
+        raise DARCError(
+            f"no key for the trigger queue of {service}: {path}: {error.strerror}; copy the file from the "
+            f"master node, where {service} makes it when it first starts"
+        ) from error
+
+
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(KEY_BYTES) + "\n")
+
+
+def master_queue(config: Config, service: str, logger: logging.Logger) -> RemoteQueue | None:
+    """Return the connection to the trigger queue of a service of the master node; None if there is none.
+
+    Args:
+        config: configuration
+        service: `lofar_trigger` or `voevent_generator`
+        logger: logs what becomes of each trigger
+
+    Raises:
+        DARCError: this node does not have the key
+    """
+    if config.nodes.master is None and config.section(service).server_address is None:  # type: ignore[attr-defined]
+        logger.error("no master node is configured (nodes.master): nothing is sent to its %s", service)
+        return None
+    return RemoteQueue(
+        QueueServer,
+        server_address(config, service),
+        server_key(config, service),
+        name=service,
+        retry=RetryPolicy(first_s=0.2, factor=2.0, max_s=5.0),
+        max_age_s=config.section(service).max_trigger_age,  # type: ignore[attr-defined]
+        logger=logger,
+    )

@@ -1,0 +1,285 @@
+"""`darc demo`: a whole cluster at work on this machine, from the scheduler's command to the last trigger."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from darc.config import Config, load_config
+from darc.definitions import ARTS
+from darc.errors import DARCError
+from darc.formats.source_list import SourceList, load_source_list
+from darc.simulation.amber import Amber
+from darc.simulation.amber_writer import AmberWriter, Feed, Flushed, Recording
+from darc.simulation.cluster import MASTER, Cluster, free_ports, worker
+from darc.simulation.observation import Observation, ObservationFiles
+from darc.simulation.outcome import Expectation, compare
+from darc.simulation.receivers import LOFAR, VOEVENT, Receivers, event_ports, iquv
+from darc.simulation.replay import SOURCE_LIST, RuleBook, expected_triggers, recorded_beams
+from darc.simulation.report import print_report
+from darc.simulation.scenario import DEMO, Scenario
+
+#: Time in s between the start of the first process and the start of the data.
+LEAD_S = 12.0
+#: Time in s after the last row for everything to arrive.
+TAIL_S = 4.0
+#: Time in s between two IQUV triggers; a real site dumps less often.
+IQUV_INTERVAL_S = 5.0
+#: Seconds that a replay takes, unless a speed is given.
+REPLAY_S = 30.0
+Expect = Callable[[dict[tuple[int, int], float], Config], list[Expectation]]
+
+#: File that marks a folder as one of ours.
+MARK = "darc-demo"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; return 0 only if every burst arrived where it should and nothing else did."""
+    options = _options(arguments)
+    folder = Path(options.folder).absolute()
+    try:
+        _make_empty(folder)
+        demo = _replay(options, folder) if options.replay else inject(DEMO, folder)
+        outcome = demo.run()
+    except DARCError as error:
+        print(f"darc demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndarc demo: interrupted; everything was stopped", file=sys.stderr)
+        return 130
+    return 0 if outcome else 1
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="darc demo", description="Run a cluster on this machine and observe."
+    )
+    parser.add_argument(
+        "--folder", default="demo-output", help="where all files go [demo-output]; emptied before"
+    )
+    parser.add_argument(
+        "--replay", metavar="DIR", help="AMBER's files of a real observation, instead of bursts"
+    )
+    parser.add_argument(
+        "--speed", type=float, help="seconds of data per second in a replay [such that it takes 30 s]"
+    )
+    parser.add_argument("--source", default="B0531+21", help="source of the replayed observation [B0531+21]")
+    parser.add_argument(
+        "--direction",
+        type=float,
+        nargs=2,
+        metavar=("RA", "DEC"),
+        default=(83.633, 22.0145),
+        help="its direction in degrees [83.633 22.0145]",
+    )
+    return parser.parse_args(arguments)
+
+
+def _make_empty(folder: Path) -> None:
+    """Make an empty folder; delete only what an earlier demo left."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).exists():
+            raise DARCError(f"{folder} holds other things; choose another one with --folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+
+
+class Demo:
+    """One observation with a cluster and everything around it.
+
+    Args:
+        folder: for all files
+        observation: what the scheduler submits; its start is set when everything runs
+        feeds: what each compound beam's AMBER writes
+        expect: tells what has to arrive where, from the time of the last line of each beam and batch and from
+            the configuration of the nodes
+        settings: sections of the site's configuration
+        speed: seconds of data per second
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        observation: dict[str, Any],
+        feeds: dict[int, Feed],
+        expect: Expect,
+        settings: dict[str, Any],
+        speed: float = 1.0,
+    ) -> None:
+        self.folder = folder
+        self.feeds = feeds
+        self.speed = speed
+        self._expect = expect
+        self._settings = settings
+        self.beams = tuple(feeds)
+        start = datetime.now(UTC) + timedelta(seconds=LEAD_S)
+        self._ports = event_ports(self.beams)
+        self.observation = Observation(start=start, beams=self.beams, event_ports=self._ports, **observation)
+        self.flushed: dict[tuple[int, int], float] = {}
+        self._stop = threading.Event()
+
+    def run(self) -> bool:
+        """Run the observation, print the report, and return whether everything was right."""
+        start_unix = self.observation.start_packet / ARTS.time_unit_hz
+        with ExitStack() as stack:
+            say(f"receivers: dada_dbevent of {len(self.beams)} nodes, LOFAR, a Comet broker, a mail server")
+            receivers = stack.enter_context(
+                Receivers(
+                    self.folder,
+                    self._ports,
+                    utc_start=self.observation.utc_start,
+                    start_unix=start_unix,
+                    speed=self.speed,
+                )
+            )
+            files = self.observation.write(self.folder)
+            say(f"cluster: a master node and {len(self.beams)} worker nodes")
+            cluster = stack.enter_context(self._cluster(receivers, files))
+            self._observe(cluster, files, start_unix)
+            clusters = [
+                (node, cluster.darc(node, "--service", "amber_clustering", "get_attr", "counts").stdout)
+                for node in cluster.nodes
+                if node != MASTER
+            ]
+            self._end(cluster, files)
+            outcome = compare(
+                self._expect(self.flushed, load_config(cluster.site_file, MASTER)), receivers.sightings()
+            )
+            print_report(outcome, receivers, dict(clusters), self.folder)
+            return outcome.good and not receivers.problems()
+
+    def _cluster(self, receivers: Receivers, files: ObservationFiles) -> Cluster:
+        ports = free_ports(2)
+        settings = merge(
+            receivers.settings(),
+            {"lofar_trigger": {"server_port": ports[0]}, "voevent_generator": {"server_port": ports[1]}},
+            {"amber_clustering": {"source_file": str(files.source_list)}},
+            self._settings,
+        )
+        return Cluster(self.folder / "cluster", self.beams, settings)
+
+    def _observe(self, cluster: Cluster, files: ObservationFiles, start_unix: float) -> None:
+        for system in ("lofar_enable", "voevent_enable"):
+            say(f"darc {system}: {cluster.darc(MASTER, system).stdout.strip()}")
+        parsets = {MASTER: files.master, **{worker(beam): path for beam, path in files.workers.items()}}
+        for node, parset in parsets.items():
+            say(f"{node}: {cluster.darc(node, '--parset', str(parset), 'start_observation').stdout.strip()}")
+        if time.time() > start_unix:
+            raise DARCError(f"this machine was too slow: not ready within {LEAD_S:g} s")
+        writers = [threading.Thread(target=self._writer(files, beam, start_unix).run) for beam in self.beams]
+        try:
+            for thread in writers:
+                thread.start()
+            self._show_progress(start_unix)
+        finally:
+            self._stop.set()
+            for thread in writers:
+                thread.join()
+
+    def _writer(self, files: ObservationFiles, beam: int, start_unix: float) -> AmberWriter:
+        def note(flushed: Flushed) -> None:
+            key = (beam, flushed.batch)
+            self.flushed[key] = max(self.flushed.get(key, 0.0), flushed.time_unix)
+
+        return AmberWriter(
+            files.amber_dirs[beam],
+            beam,
+            self.feeds[beam],
+            start_unix=start_unix,
+            speed=self.speed,
+            report=note,
+            stop=self._stop,
+        )
+
+    def _show_progress(self, start_unix: float) -> None:
+        length_s = self.observation.duration_s / self.speed + TAIL_S
+        while (since_s := time.time() - start_unix) < length_s:
+            data_s = min(max(since_s * self.speed, 0.0), self.observation.duration_s)
+            text = f"observing: {data_s:6.1f} of {self.observation.duration_s:.1f} s of data"
+            if since_s < 0:
+                text = f"observing: starts in {-since_s:4.1f} s"
+            if sys.stdout.isatty():
+                done = int(30 * data_s / self.observation.duration_s)
+                print(f"\r{text}  [{'#' * done}{'.' * (30 - done)}]", end="", flush=True)
+            self._stop.wait(0.5 if sys.stdout.isatty() else 1.0)
+        print("\r" if sys.stdout.isatty() else "", end="")
+        say(f"observed {self.observation.duration_s:.1f} s of data")
+
+    def _end(self, cluster: Cluster, files: ObservationFiles) -> None:
+        parsets = {MASTER: files.master, **{worker(beam): path for beam, path in files.workers.items()}}
+        for node, parset in parsets.items():
+            cluster.darc(node, "--parset", str(parset), "stop_observation")
+
+
+def inject(scenario: Scenario, folder: Path) -> Demo:
+    """Return the demo with simulated bursts."""
+
+    def expect(flushed: dict[tuple[int, int], float], _: Config) -> list[Expectation]:
+        expectations = []
+        for injection in scenario.injections:
+            burst = injection.burst
+            receivers = {iquv(injection.beam)} if injection.iquv else set()
+            receivers |= {LOFAR, VOEVENT} if injection.alert else set()
+            flushed_at = flushed.get((injection.beam, int(burst.time_s / ARTS.batch_s)), math.nan)
+            label = f"{injection.label}, CB{injection.beam:02d}, S/N {burst.snr:g}"
+            expectations.append(Expectation(label, burst.time_s, burst.dm, frozenset(receivers), flushed_at))
+        return expectations
+
+    observation = {
+        "source": scenario.source,
+        "direction_deg": scenario.direction_deg,
+        "duration_s": scenario.duration_s,
+        "frbs": {scenario.source: scenario.source_dm},
+    }
+    feeds: dict[int, Feed] = {beam: Amber(scenario.sky(beam), seed=beam) for beam in scenario.beams}
+    settings = {"amber_clustering": {"thresh_iquv": {"interval": IQUV_INTERVAL_S}}}
+    return Demo(folder, observation, feeds, expect, settings)
+
+
+def _replay(options: argparse.Namespace, folder: Path) -> Demo:
+    """Return the demo with recorded rows; what has to arrive is what the rules say on all of them at once."""
+    recorded = Path(options.replay)
+    feeds: dict[int, Feed] = {beam: Recording.of_beam(recorded, beam) for beam in recorded_beams(recorded)}
+    duration_s = ARTS.batch_s * (1 + max(chunk.batch for feed in feeds.values() for chunk in feed))
+    sources = load_source_list(recorded / SOURCE_LIST) if (recorded / SOURCE_LIST).exists() else SourceList()
+    observation = {
+        "source": options.source,
+        "direction_deg": tuple(options.direction),
+        "duration_s": duration_s,
+        "pulsars": sources.pulsars,
+        "frbs": sources.frbs,
+        "aliases": sources.aliases,
+    }
+    rules = RuleBook(sources.lookup(options.source), options.direction)
+    return Demo(
+        folder,
+        observation,
+        feeds,
+        lambda flushed, config: expected_triggers(recorded, rules, config, flushed),
+        {"amber_clustering": {}},
+        options.speed or max(1.0, duration_s / REPLAY_S),
+    )
+
+
+def merge(*mappings: dict[str, Any]) -> dict[str, Any]:
+    """Merge sections of configurations, later ones over earlier ones."""
+    merged: dict[str, Any] = {}
+    for mapping in mappings:
+        for key, value in mapping.items():
+            merged[key] = {**merged.get(key, {}), **value}
+    return merged
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)

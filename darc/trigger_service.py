@@ -1,0 +1,175 @@
+"""What the services that tell other telescopes share: a queue for the whole cluster, and a switch."""
+
+from __future__ import annotations
+
+import abc
+import queue
+import threading
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from darc.base import LONGEST_WAIT_S, DARCBase
+from darc.errors import DARCError
+from darc.formats.trigger import check_item, pick
+from darc.network.master_queues import server_address, server_key
+from darc.network.queue_server import PlainQueueServer, QueueServer, serve_queue
+
+
+class TriggerService(DARCBase, abc.ABC):
+    """A service of the master node that collects triggers of all beams, picks one and sends it on.
+
+    After a first trigger it waits `interval` seconds for more. Nothing leaves the node unless sending is
+    enabled, by `send_events` of the configuration or by command; and with `test` in the configuration every
+    event is a test, whatever a trigger says.
+
+    Attributes:
+        trigger_queue: the queue that is served to the nodes
+    """
+
+    interval: float
+    send_events: bool
+    test: bool
+    server_port: int
+
+    #: class that serves the queue
+    server_class: ClassVar[type[QueueServer]]
+    #: keys that a trigger has to have
+    needed: ClassVar[Iterable[str]]
+    #: whether triggers of known sources go before all others
+    known_first: ClassVar[bool]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.trigger_queue: queue.Queue[Any] | None = None
+        self._server: PlainQueueServer | None = None
+        self._collector: threading.Thread | None = None
+
+    # --- the process ---------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Serve the trigger queue and start to collect."""
+        self.trigger_queue = queue.Queue()
+        address = server_address(self.config, self.service_name)
+        key = server_key(self.config, self.service_name, make=True)
+        self._server = serve_queue(self.server_class, address, key, self.trigger_queue)
+        self.logger.info(
+            "serving the trigger queue on %s:%d; sending is %s", *self._server.address, self._state()
+        )
+        self._collector = threading.Thread(
+            target=self._collect, args=(self.trigger_queue,), name="collector", daemon=True
+        )
+        self._collector.start()
+
+    def cleanup(self) -> None:
+        """Close the queue for the nodes; triggers that have arrived are still handled."""
+        if self._server is not None:
+            self._server.close()
+        if self.trigger_queue is not None and self._collector is not None:
+            self.trigger_queue.put(None)
+            self._collector.join(self.interval + LONGEST_WAIT_S)
+
+    def _collect(self, triggers: queue.Queue[Any]) -> None:
+        while (first := triggers.get()) is not None:
+            together, end = [first], self.monotonic() + self.interval
+            while first is not None and (wait_s := end - self.monotonic()) > 0:
+                try:
+                    together.append(triggers.get(timeout=wait_s))
+                except queue.Empty:
+                    break
+                if together[-1] is None:
+                    triggers.put(together.pop())
+                    break
+            try:
+                self.create_and_send(together)
+            except DARCError as error:
+                self.logger.error("nothing sent: %s", error)
+
+    # --- commands ------------------------------------------------------------------------------------------
+
+    def process_command(self, command: dict[str, Any]) -> None:
+        """Switch sending on or off, or say how it is.
+
+        Args:
+            command: `{'command': 'enable'}`, `disable` or `status`
+        """
+        if command["command"] in ("enable", "disable", "status"):
+            self._switch_command(command)
+        else:
+            super().process_command(command)
+
+    def _switch_command(self, command: dict[str, Any] | str) -> None:
+        """Check the status, or enable or disable sending, and answer on the control queue.
+
+        Args:
+            command: `enable`, `disable` or `status`, as text or under `command` of a dictionary
+        """
+        question = command if isinstance(command, dict) else {"command": command}
+        word = question["command"]
+        if word in ("enable", "disable"):
+            self.send_events = word == "enable"
+            self.logger.warning("by command, sending is %s", self._state())
+        self._answer(question, "Success", self._state())
+
+    def _state(self) -> str:
+        return ("enabled" if self.send_events else "disabled") + (
+            ", all events are tests" if self.test else ""
+        )
+
+    def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
+        """Take note of an observation; the switch stays as it was set.
+
+        Args:
+            obs_config: observation configuration
+            reload: whether to read the service's configuration again
+        """
+        send_events = self.send_events
+        super().start_observation(obs_config, reload)
+        self.send_events = send_events
+
+    # --- triggers ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _select_trigger(cls, triggers: list[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+        """Return the trigger to send, and the number of distinct compound beams among all of them.
+
+        Args:
+            triggers: one dictionary per trigger
+        """
+        return pick(triggers, known_first=cls.known_first)
+
+    def create_and_send(self, trigger: dict[str, Any] | list[dict[str, Any]]) -> None:
+        """Turn the best of some triggers into an event, and send it if that is enabled.
+
+        Args:
+            trigger: one trigger, or several of which one is picked
+
+        Raises:
+            DARCError: no event can be made of it, or it did not reach its receiver
+        """
+        usable = []
+        for item in trigger if isinstance(trigger, list) else [trigger]:
+            try:
+                usable.append(check_item(item, self.needed))
+            except DARCError as error:
+                self.logger.error("trigger refused: %s", error)
+        if not usable:
+            return
+        best, nbeam = self._select_trigger(usable)
+        self.logger.info("%d triggers in %d compound beams, taking %r", len(usable), nbeam, best)
+        self.handle(best)
+
+    @abc.abstractmethod
+    def handle(self, trigger: dict[str, Any]) -> None:
+        """Make an event of a trigger, and send it if that is enabled.
+
+        Args:
+            trigger: checked item
+        """
+
+    def is_test(self, test: bool | None) -> bool:
+        """Return whether an event is a test: the configuration decides, a trigger can only add to it.
+
+        Args:
+            test: what the trigger says; None: nothing
+        """
+        return self.test or bool(test)

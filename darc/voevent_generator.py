@@ -1,0 +1,267 @@
+"""Tells the world: turns triggers into VOEvents and hands them to a broker."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from astropy.coordinates import SkyCoord
+from astropy.time import Time
+
+from darc.errors import DARCError
+from darc.formats import voevent
+from darc.formats.trigger import NEEDED_BY_VOEVENT, NEW_SOURCE
+from darc.formats.utc import parse_utc
+from darc.network.queue_server import QueueServer
+from darc.network.retry import RetryPolicy, retry
+from darc.network.vtp import TransportError, send_voevent
+from darc.science.pointing import galactic, position_angle_deg
+from darc.science.radiometer import gain_k_per_jy
+from darc.trigger_service import TriggerService
+
+#: What the importance of an event is based on.
+CRITERIA = (
+    "S/N, DM beyond that of the Galaxy, and width of a single pulse; not classified, not checked by a human"
+)
+#: First pause in s after a broker could not be reached; the following ones are twice as long each.
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+
+class VOEventGeneratorException(DARCError):  # noqa: N818 (documented name)
+    """No VOEvent can be made or sent as asked."""
+
+
+class VOEventQueueServer(QueueServer):
+    """Server for the VOEvent input queue."""
+
+
+class VOEventGenerator(TriggerService):
+    """Convert incoming triggers to VOEvents and send them to the VOEvent broker.
+
+    Args:
+        source_queue: input queue for controlling this service
+        args: see `DARCBase`
+        config_file: path to the configuration
+        control_queue: control queue of the parent process
+        kwargs: see `DARCBase`
+    """
+
+    voevent_dir: Path
+    broker_host: str | None
+    broker_port: int
+    broker_timeout: float
+    retries: int
+    institute: str
+    instrument_name: str
+    contact_name: str | None
+    contact_email: str | None
+    short_name: str
+
+    server_class = VOEventQueueServer
+    needed = NEEDED_BY_VOEVENT
+    known_first = False
+
+    def __init__(
+        self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(source_queue, *args, config_file=config_file, control_queue=control_queue, **kwargs)
+        self._outbox: queue.Queue[Path | None] | None = None
+        self._sender: threading.Thread | None = None
+
+    def prepare(self) -> None:
+        """Start to send, then to collect."""
+        self._outbox = queue.Queue()
+        self._sender = threading.Thread(
+            target=self._send_all, args=(self._outbox,), name="sender", daemon=True
+        )
+        self._sender.start()
+        super().prepare()
+
+    def cleanup(self) -> None:
+        """Stop to collect; documents that wait for the broker have one more attempt."""
+        super().cleanup()
+        if self._outbox is not None and self._sender is not None:
+            self._outbox.put(None)
+            self._sender.join(self.broker_timeout)
+
+    def handle(self, trigger: dict[str, Any]) -> None:
+        """Make a VOEvent of a trigger, store it, and send it if that is enabled.
+
+        Args:
+            trigger: checked item
+
+        Raises:
+            DARCError: a value does not fit a VOEvent, or it cannot be stored
+        """
+        document = self._document(trigger)
+        path = self._store(document, trigger["utc"])
+        if not self.send_events:
+            self.logger.warning("not sent, as sending is disabled: %s", path)
+        elif self._outbox is not None:
+            self._outbox.put(path)
+        else:
+            self._send(path)
+
+    # --- documents -----------------------------------------------------------------------------------------
+
+    def _document(self, trigger: dict[str, Any]) -> bytes:
+        """Return the document of a trigger, with what follows from its position and time."""
+        coord = SkyCoord(trigger["ra"], trigger["dec"], unit="deg")
+        gl, gb = galactic(coord)
+        optional = {key: trigger[key] for key in ("delta_nu_MHz", "nu_GHz") if trigger.get(key) is not None}
+        if trigger.get("dt") is not None:
+            optional["dt"] = trigger["dt"] * 1e3  # from s to ms
+        return self._NewVOEvent(
+            **{key: trigger[key] for key in NEEDED_BY_VOEVENT},
+            gl=float(gl),
+            gb=float(gb),
+            gain=gain_k_per_jy(self.instrument),
+            posang=float(position_angle_deg(coord, Time(trigger["utc"]), self.instrument)),
+            test=trigger.get("test"),
+            beam=None if trigger.get("cb") is None else int(trigger["cb"]),
+            **optional,
+        )
+
+    def _NewVOEvent(  # noqa: N802 (documented name)
+        self,
+        dm: float,
+        dm_err: float,
+        width: float,
+        snr: float,
+        flux: float,
+        ra: float,
+        dec: float,
+        semiMaj: float,  # noqa: N803
+        semiMin: float,  # noqa: N803
+        ymw16: float,
+        name: str,
+        importance: float,
+        utc: str,
+        gl: float,
+        gb: float,
+        gain: float,
+        dt: float = 0.08192,
+        delta_nu_MHz: float = 0.1953125,  # noqa: N803
+        nu_GHz: float = 1.37,  # noqa: N803
+        posang: float = 0,
+        test: bool | None = None,
+        beam: int | None = None,
+    ) -> bytes:
+        """Create a VOEvent.
+
+        Args:
+            dm: dispersion measure in pc cm^-3
+            dm_err: error on DM in pc cm^-3
+            width: pulse width in ms
+            snr: signal-to-noise ratio
+            flux: peak flux density in Jy
+            ra: right ascension in deg
+            dec: declination in deg
+            semiMaj: semi-major axis of the localisation region in arcmin
+            semiMin: its semi-minor axis in arcmin
+            ymw16: Galactic maximum DM in pc cm^-3
+            name: source name, `candidate` for a new source
+            importance: 0 to 1
+            utc: UTC arrival time in ISOT format
+            gl: Galactic longitude in deg
+            gb: Galactic latitude in deg
+            gain: telescope gain in K/Jy
+            dt: time resolution in ms
+            delta_nu_MHz: width of a channel in MHz
+            nu_GHz: centre frequency in GHz
+            posang: position angle of the localisation region in deg
+            test: whether this is a test; the configuration can make every event one
+
+            beam: compound beam, if known
+
+        Returns:
+            the document
+
+        Raises:
+            VOEventError: a value does not fit a VOEvent
+        """
+        instrument = self.instrument
+        event = voevent.FRBEvent(
+            institute=self.institute,
+            instrument=self.instrument_name,
+            contact_name=self.contact_name or self.short_name,
+            contact_email=self.contact_email or "",
+            observatory=instrument.observatory,
+            created=datetime.fromtimestamp(self.clock(), UTC),
+            test=self.is_test(test),
+            arrival_time=parse_utc(utc),
+            ra_deg=ra,
+            dec_deg=dec,
+            importance=importance,
+            importance_description=CRITERIA,
+            source_name="" if name == NEW_SOURCE else name,
+            semi_major_arcmin=semiMaj,
+            semi_minor_arcmin=semiMin,
+            rotation_angle_deg=posang,
+            sampling_time_ms=dt,
+            bandwidth_mhz=instrument.bandwidth_mhz,
+            nchan=round(instrument.bandwidth_mhz / delta_nu_MHz),
+            centre_freq_mhz=nu_GHz * 1e3,
+            npol=instrument.npol,
+            nbit=instrument.nbit,
+            gain_k_per_jy=gain,
+            tsys_k=instrument.system_temperature_k,
+            backend=instrument.backend,
+            beam=beam,
+            dm=dm,
+            dm_error=dm_err,
+            width_ms=width,
+            snr=snr,
+            flux_jy=flux,
+            gl_deg=gl,
+            gb_deg=gb,
+            mw_dm_limit=ymw16,
+            galactic_model=self.config.amber_clustering.galaxy_model.upper(),
+        )
+        return voevent.build(event)
+
+    def _store(self, document: bytes, utc: str) -> Path:
+        """Validate a document and write it, complete or not at all."""
+        voevent.validate(document)
+        path = Path(self.voevent_dir) / f"{utc}.xml"
+        aside = path.with_suffix(".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(document)
+            aside.rename(path)
+        except OSError as error:
+            raise VOEventGeneratorException(f"cannot store the VOEvent {path}: {error.strerror}") from error
+        self.logger.info("VOEvent stored as %s", path)
+        return path
+
+    # --- sending -------------------------------------------------------------------------------------------
+
+    def _send_all(self, outbox: queue.Queue[Path | None]) -> None:
+        while (path := outbox.get()) is not None:
+            try:
+                self._send(path)
+            except DARCError as error:
+                self.logger.error("%s not sent: %s", path, error)
+
+    def _send(self, path: Path) -> None:
+        """Send a stored document to the broker, again under the same ivorn if that fails."""
+        host, port = self.broker_host, self.broker_port
+        if host is None:
+            raise VOEventGeneratorException(
+                "sending is enabled, but voevent_generator.broker_host is not configured"
+            )
+        document = path.read_bytes()
+        receipt = retry(
+            lambda: send_voevent(host, port, document, timeout_s=self.broker_timeout),
+            RetryPolicy(first_s=FIRST_PAUSE_S, factor=2.0, max_s=LONGEST_PAUSE_S, attempts=self.retries + 1),
+            on=(TransportError,),
+            stop=self._stopping,
+            failed=lambda error, pause_s: self.logger.warning("%s; again in %s s", error, pause_s),
+        )
+        if not receipt.accepted:
+            raise VOEventGeneratorException(f"refused by {receipt.by}: {receipt.reason}")
+        self.logger.warning("%s sent to %s:%d, accepted by %s", path, host, port, receipt.by)

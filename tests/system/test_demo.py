@@ -1,0 +1,66 @@
+"""`darc demo` on a small scale: real processes, from the scheduler's command to the last trigger."""
+
+import subprocess
+import sys
+
+import pytest
+
+from darc.simulation.demo import inject
+from darc.simulation.scenario import Injection, Scenario
+from darc.simulation.sky import Burst, Pulsar
+
+SHORT = Scenario(
+    source="FRB20180916B",
+    direction_deg=(29.5031, 65.7168),
+    source_dm=348.8,
+    duration_s=9.5,
+    injections=(
+        Injection("repeater", 0, Burst(3.3, 348.8, 45.0, 10)),
+        Injection("new source", 1, Burst(5.6, 1500.0, 45.0, 5)),
+        Injection("below the S/N limit", 1, Burst(7.4, 700.0, 9.0, 5), iquv=False, alert=False),
+    ),
+    pulsars={1: (Pulsar(1.337, 80.0, 25.0, 0.2, 10),)},
+)
+
+
+def test_every_burst_arrives_where_it_should_and_nothing_else_does(tmp_path, capsys):
+    assert inject(SHORT, tmp_path / "demo").run(), capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count(" ok\n") == 3
+    assert "e-mails about triggers to LOFAR: 2" in printed
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert left.stdout == "", "processes are left"
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    demo = subprocess.run(
+        [sys.executable, "-m", "darc.control", "demo", "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert demo.returncode == 1
+    assert "holds other things" in demo.stderr
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "."])
+def test_a_replay_of_nothing_is_refused(tmp_path, folder):
+    demo = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "darc.control",
+            "demo",
+            "--folder",
+            str(tmp_path / "out"),
+            "--replay",
+            str(tmp_path / folder),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert demo.returncode == 1
+    assert "no AMBER files" in demo.stderr
