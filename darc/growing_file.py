@@ -13,6 +13,9 @@ from inotify_simple import INotify, flags
 
 #: Most bytes that are handed on as one block: a message of them fits into one fragment of a `ProcessQueue`.
 BLOCK_BYTES = 32 * 1024
+#: Least time in s between two looks at a file: a row that comes alone is read at once, of many the first one
+#: at once and the others together, as each message costs its receiver as much as a hundred rows.
+REST_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Block:
 
     Attributes:
         lines: the lines without their ends
-        at_end: whether the file held no further complete line
+        at_end: whether the file held no further complete line when they were read
     """
 
     lines: list[str]
@@ -75,6 +78,7 @@ class LineReader:
     def _read(self) -> Block | None:
         assert self._fd is not None
         data = os.pread(self._fd, BLOCK_BYTES, self._offset)
+        at_end = len(data) < BLOCK_BYTES or os.fstat(self._fd).st_size == self._offset + BLOCK_BYTES
         end = data.rfind(b"\n") + 1
         if end == 0 and len(data) == BLOCK_BYTES:
             end = len(data)  # no line is that long: pass it on in pieces, as rubbish for the parser to count
@@ -82,7 +86,7 @@ class LineReader:
             return None
         self._offset += end
         lines = data[:end].decode("ascii", "replace").removesuffix("\n").split("\n")
-        return Block(lines, at_end=len(data) < BLOCK_BYTES)
+        return Block(lines, at_end)
 
     def _restarted(self) -> bool:
         """Start again if the file was replaced or truncated; called at the end of what there is."""
@@ -105,7 +109,8 @@ def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[
     """Yield whenever a file may have more to read, until an event is set.
 
     The kernel tells when something was written. As that does not reach across network file systems, and as a
-    file may not exist yet, it also yields every `interval_s` seconds.
+    file may not exist yet, it also yields every `interval_s` seconds. What is written after a look leads to
+    another one, `REST_S` later at the earliest, so that there is no need to read on until nothing comes.
 
     Args:
         path: the file; its folder need not exist yet
@@ -123,6 +128,7 @@ def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[
                     )
                     watched = (status.st_dev, status.st_ino)
             yield
+            event.wait(REST_S)
             if watched is None:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     notifier.add_watch(path.parent, flags.CREATE | flags.MOVED_TO)
