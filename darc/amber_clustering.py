@@ -115,6 +115,8 @@ class AMBERClustering(DARCBase):
         self.batches: BatchAssembler | None = None
         self.counts = dict.fromkeys(COUNTED, 0)
         self._parsers: dict[int | None, AmberParser] = {}
+        self._inbox: dict[int | None, list[str]] = {}
+        self._at_end: dict[int | None, bool] = {}
         self._malformed = Burst(self.logger, "malformed lines in AMBER's files")
 
     # --- the process ---------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ class AMBERClustering(DARCBase):
         self.dm_gal = self._galactic_dm(self._get_pointing())
         self.last_iquv_s = -inf
         self.counts = dict.fromkeys(COUNTED, 0)
-        self._parsers = {}
+        self._parsers, self._inbox, self._at_end = {}, {}, {}
         self.batches = BatchAssembler(self._count_instances(), self.settling_time, self.interval)
         self.logger.info("source %s, Galactic maximum DM %s pc/cm3", self.source or "unknown", self.dm_gal)
 
@@ -180,6 +182,7 @@ class AMBERClustering(DARCBase):
         """Stop the observation; what has arrived is still decided on."""
         if self.batches is None:
             return
+        self._take_in()
         for batch in self.batches.flush():
             self._decide(batch)
         self._malformed.flush()
@@ -196,13 +199,21 @@ class AMBERClustering(DARCBase):
         if command["command"] != "trigger":
             super().process_command(command)
         elif self.batches is not None and self._is_ours(command):
-            step = command.get("step")
-            parser = self._parsers.setdefault(step, AmberParser())
-            rows = parser.feed(command["trigger"])
+            # AMBER flushes every row, so that messages are small: parsing many together costs a fraction
+            lines, step = command.get("trigger", []), command.get("step")
+            self._inbox.setdefault(step, []).extend([lines] if isinstance(lines, str) else lines)
+            self._at_end[step] = command.get("at_end", True)
+
+    def _take_in(self) -> None:
+        """Parse all lines that have arrived."""
+        for step, lines in self._inbox.items():
+            rows = self._parsers.setdefault(step, AmberParser(self.instrument)).feed(lines)
             self._count(rows=len(rows.batch), malformed=rows.malformed)
             if rows.malformed:
                 self._malformed.count(rows.malformed, rows.first_malformed)
-            self.batches.add(rows.batch, rows.triggers, step, command.get("at_end", True), self.monotonic())
+            if self.batches is not None:
+                self.batches.add(rows.batch, rows.triggers, step, self._at_end[step], self.monotonic())
+        self._inbox.clear()
 
     def _count(self, **numbers: int) -> None:
         for name, number in numbers.items():
@@ -212,7 +223,9 @@ class AMBERClustering(DARCBase):
         return command.get("observation") in (None, observation_label(self.obs_config))
 
     def due_in(self) -> float:
-        """Seconds until a batch has settled."""
+        """Seconds until a batch has settled; none while there are lines to parse."""
+        if self._inbox:
+            return 0.0
         deadline = self.batches.deadline() if self.batches is not None else None
         return super().due_in() if deadline is None else deadline - self.monotonic()
 
@@ -298,6 +311,7 @@ class AMBERClustering(DARCBase):
 
     def _process_triggers(self) -> None:
         """Decide on all batches that are ready, on known and new sources in one go."""
+        self._take_in()
         if self.batches is not None:
             for batch in self.batches.ready(self.monotonic()):
                 self._decide(batch)
