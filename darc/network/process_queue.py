@@ -104,7 +104,6 @@ class ProcessQueue:
     Args:
         buffer_bytes: size of the kernel's buffer, which counts some overhead for each message; beyond
             net.core.wmem_max only a privileged process gets it, others get that maximum.
-
     """
 
     def __init__(self, buffer_bytes: int = 4 << 20) -> None:
@@ -160,7 +159,6 @@ class ProcessQueue:
         Raises:
             queue.Full: if there was no room in time.
             ValueError: if the queue is closed.
-
         """
         self._check_open()
         deadline = _deadline(block, timeout)
@@ -199,7 +197,6 @@ class ProcessQueue:
         Raises:
             queue.Empty: if none came in time.
             ValueError: if the queue is closed.
-
         """
         self._check_open()
         deadline = _deadline(block, timeout)

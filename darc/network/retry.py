@@ -28,7 +28,6 @@ class RetryPolicy:
 
     Raises:
         ValueError: if a value is out of its range.
-
     """
 
     first_s: float = 1.0
@@ -90,7 +89,6 @@ def retry(
     Raises:
         RetryStoppedError: if `stop` is set before the action succeeded.
         Exception: the last one of the action when the policy gives up.
-
     """
     stop = stop or threading.Event()
     sleep = sleep or stop.wait

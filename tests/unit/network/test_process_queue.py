@@ -100,6 +100,22 @@ def test_an_item_whose_beginning_went_to_a_reader_that_died_is_skipped(process_q
     assert process_queue.orphaned_fragments == 4
 
 
+def test_pieces_of_two_items_are_never_joined_even_if_what_lies_between_was_lost(small_queue):
+    with pytest.raises(queue.Full):
+        small_queue.put(b"a" * LARGE, timeout=0.001)
+    lost = small_queue.pending_bytes() // 4096  # fragments of this queue
+    with pytest.raises(queue.Empty):
+        small_queue.get_nowait()
+    writer = threading.Thread(target=small_queue.put, args=(b"b" * 4080 * lost,))
+    writer.start()
+    with socket.socket(fileno=os.dup(small_queue.fileno())) as dead_reader:
+        for _ in range(lost):
+            dead_reader.recv(65536)
+    writer.join()
+    with pytest.raises(queue.Empty):
+        small_queue.get_nowait()
+
+
 def test_put_waits_for_room_and_get_for_an_item(small_queue):
     items = [b"x" * LARGE, *range(2000)]
     writer = threading.Thread(target=lambda: [small_queue.put(item) for item in items])
