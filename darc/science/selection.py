@@ -7,6 +7,7 @@ same rate limit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -113,6 +114,15 @@ class Verdict:
             f"time {self.time_s:.4f} s, width {self.width:g}, SB {self.sb:02d}, {self.count} triggers -> "
             f"IQUV: {self.iquv}; LOFAR and VOEvent: {self.lofar}"
         )
+
+
+_MEASURED = re.compile(r"S/N (\d+\.\d+), DM (\d+\.\d+), time (\d+\.\d+) s, ")
+
+
+def read_verdict(line: str) -> tuple[float, float, float] | None:
+    """Return S/N, DM (pc cm^-3) and time (s) of the verdict in a line of the log; None: it has none."""
+    found = _MEASURED.search(line)
+    return (float(found[1]), float(found[2]), float(found[3])) if found else None
 
 
 @dataclass(frozen=True)

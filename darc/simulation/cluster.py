@@ -104,6 +104,11 @@ class Cluster:
         self.site_file.write_text(yaml.safe_dump(site, sort_keys=False), encoding="utf-8")
 
     @property
+    def log_folder(self) -> Path:
+        """Folder of the logs of all nodes."""
+        return self.folder / "darc" / "log"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Environment of the nodes' processes."""
         return {**os.environ, "HOME": str(self.folder), "DARC_CONFIG": str(self.site_file)}

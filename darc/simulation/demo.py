@@ -25,8 +25,8 @@ from darc.simulation.observation import Observation, ObservationFiles
 from darc.simulation.outcome import Expectation, compare
 from darc.simulation.receivers import LOFAR, VOEVENT, Receivers, event_ports, iquv
 from darc.simulation.replay import SOURCE_LIST, RuleBook, expected_triggers, recorded_beams
-from darc.simulation.report import print_report
-from darc.simulation.scenario import DEMO, Scenario
+from darc.simulation.report import clustered, print_report
+from darc.simulation.scenario import DEMO, Injection, Scenario
 
 #: Time in s between the start of the first process and the start of the data.
 LEAD_S = 12.0
@@ -146,16 +146,11 @@ class Demo:
             say(f"cluster: a master node and {len(self.beams)} worker nodes")
             cluster = stack.enter_context(self._cluster(receivers, files))
             self._observe(cluster, files, start_unix)
-            clusters = [
-                (node, cluster.darc(node, "--service", "amber_clustering", "get_attr", "counts").stdout)
-                for node in cluster.nodes
-                if node != MASTER
-            ]
+            counts = {node: _counts(cluster, node) for node in cluster.nodes if node != MASTER}
             self._end(cluster, files)
-            outcome = compare(
-                self._expect(self.flushed, load_config(cluster.site_file, MASTER)), receivers.sightings()
-            )
-            print_report(outcome, receivers, dict(clusters), self.folder)
+            expected = self._expect(self.flushed, load_config(cluster.site_file, MASTER))
+            outcome = compare(expected, receivers.sightings())
+            print_report(outcome, receivers, clustered(cluster.log_folder, self.beams), counts, self.folder)
             return outcome.good and not receivers.problems()
 
     def _cluster(self, receivers: Receivers, files: ObservationFiles) -> Cluster:
@@ -221,19 +216,25 @@ class Demo:
             cluster.darc(node, "--parset", str(parset), "stop_observation")
 
 
+def _counts(cluster: Cluster, node: str) -> str:
+    """Return what the clustering of a node has counted."""
+    return cluster.darc(node, "--service", "amber_clustering", "get_attr", "counts").stdout.strip()
+
+
+def _expectation(injection: Injection, flushed: dict[tuple[int, int], float]) -> Expectation:
+    burst = injection.burst
+    receivers = [iquv(injection.beam)] * injection.iquv + [LOFAR, VOEVENT] * injection.alert
+    flushed_at = flushed.get((injection.beam, int(burst.time_s / ARTS.batch_s)), math.nan)
+    return Expectation(
+        injection.label, injection.beam, burst.snr, burst.time_s, burst.dm, frozenset(receivers), flushed_at
+    )
+
+
 def inject(scenario: Scenario, folder: Path) -> Demo:
     """Return the demo with simulated bursts."""
 
     def expect(flushed: dict[tuple[int, int], float], _: Config) -> list[Expectation]:
-        expectations = []
-        for injection in scenario.injections:
-            burst = injection.burst
-            receivers = {iquv(injection.beam)} if injection.iquv else set()
-            receivers |= {LOFAR, VOEVENT} if injection.alert else set()
-            flushed_at = flushed.get((injection.beam, int(burst.time_s / ARTS.batch_s)), math.nan)
-            label = f"{injection.label}, CB{injection.beam:02d}, S/N {burst.snr:g}"
-            expectations.append(Expectation(label, burst.time_s, burst.dm, frozenset(receivers), flushed_at))
-        return expectations
+        return [_expectation(injection, flushed) for injection in scenario.injections]
 
     observation = {
         "source": scenario.source,

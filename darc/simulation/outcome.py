@@ -36,6 +36,8 @@ class Expectation:
 
     Attributes:
         label: what it is
+        beam: compound beam
+        snr: S/N
         time_s: arrival time at the top of the band in s from the start of the data
         dm: dispersion measure in pc cm^-3
         receivers: names of the receivers
@@ -43,6 +45,8 @@ class Expectation:
     """
 
     label: str
+    beam: int
+    snr: float
     time_s: float
     dm: float
     receivers: frozenset[str]

@@ -128,10 +128,11 @@ def expected_triggers(
                 receivers = {iquv(beam)} if verdict in selection.iquv else set()
                 receivers |= {LOFAR, VOEVENT} if verdict is selection.lofar else set()
                 if receivers:
-                    label = f"CB{beam:02d}, batch {number}, S/N {verdict.snr:g}"
                     expected.append(
                         Expectation(
-                            label,
+                            f"batch {number}",
+                            beam,
+                            verdict.snr,
                             verdict.time_s,
                             verdict.best_dm,
                             frozenset(receivers),

@@ -4,39 +4,82 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
-from darc.simulation.outcome import Outcome, Row
-from darc.simulation.receivers import LOFAR, VOEVENT, Receivers
+from darc.science.selection import read_verdict
+from darc.simulation.cluster import worker
+from darc.simulation.outcome import Outcome, Row, Sighting
+from darc.simulation.receivers import LOFAR, VOEVENT, Receivers, iquv
 
-CONFIG = "cluster/config.yaml"
-HEADINGS = ("burst", "time (s)", "DM", "IQUV (ms)", "LOFAR (ms)", "VOEvent (ms)", "")
+HEADINGS = (
+    "",
+    "CB",
+    "S/N",
+    "DM",
+    "time (s)",
+    "clustered: S/N",
+    "DM",
+    "IQUV (ms)",
+    "LOFAR (ms)",
+    "VOEvent (ms)",
+    "",
+)
+FILES = {
+    "logs": "cluster/darc/log",
+    "VOEvents": "broker/events",
+    "mails": "mail",
+    "site": "cluster/config.yaml",
+}
+
+Clusters = dict[int, list[Sighting]]
 
 
-def print_report(outcome: Outcome, receivers: Receivers, clusters: dict[str, str], folder: Path) -> None:
-    """Print what was injected and where it arrived, and where the files are."""
-    print("\nWhat arrived, and how many milliseconds after AMBER had written its last line:\n")
-    _print_columns([HEADINGS, *(_cells(row) for row in outcome.rows)])
-    for sighting in outcome.unexplained:
-        print(f"NOT EXPECTED: {sighting}")
-    for problem in receivers.problems():
-        print(f"PROBLEM: {problem}")
+def clustered(log_folder: Path, beams: Sequence[int]) -> Clusters:
+    """Return the clusters that the log of each beam's node shows.
+
+    Args:
+        log_folder: folder of the logs
+        beams: compound beams
+    """
+    found: Clusters = {beam: [] for beam in beams}
+    for beam in beams:
+        log = log_folder / f"amber_clustering.{worker(beam)}.log"
+        for line in log.read_text(encoding="utf-8").splitlines():
+            if (verdict := read_verdict(line)) is not None:
+                snr, dm, time_s = verdict
+                found[beam].append(Sighting("clusters", time_s, dm, math.nan, snr))
+    return found
+
+
+def print_report(
+    outcome: Outcome, receivers: Receivers, clusters: Clusters, counts: dict[str, str], folder: Path
+) -> None:
+    """Print what was injected, what was clustered, where it arrived, and where the files are.
+
+    Args:
+        outcome: comparison of what was injected with what arrived
+        receivers: the receivers
+        clusters: what the log of each beam's node shows
+        counts: what each worker node has counted
+        folder: folder of all files
+    """
+    print("\nInjected, clustered, and told to whom how many ms after AMBER had written its last line:\n")
+    _print_columns([HEADINGS, *(_cells(row, clusters) for row in outcome.rows)])
     print()
-    for node, counts in clusters.items():
-        print(f"{node}: {' '.join(counts.split())}")
+    problems = [f"NOT EXPECTED: {sighting}" for sighting in outcome.unexplained]
+    problems += [f"PROBLEM: {problem}" for problem in receivers.problems()]
+    for problem in problems:
+        print(problem)
+    for node, text in counts.items():
+        print(f"{node}: {text}")
     for name, latency in _by_kind(outcome.rows).items():
         print(f"{name}: median {statistics.median(latency):.0f} ms, longest {max(latency):.0f} ms")
-    mails = len(receivers.mail.received)
-    print(f"e-mails about triggers to LOFAR: {mails}")
+    print(f"e-mails about triggers to LOFAR: {len(receivers.mail.received)}")
     print(f"\nfiles: {folder}")
-    for what, where in (
-        ("logs", "cluster/darc/log"),
-        ("VOEvents", "broker"),
-        ("mails", "mail"),
-        ("site", CONFIG),
-    ):
+    for what, where in FILES.items():
         print(f"  {what:9} {folder / where}")
-    good = outcome.good and not receivers.problems()
+    good = outcome.good and not problems
     print(
         "\nEverything arrived where it should, and nothing else did."
         if good
@@ -44,15 +87,19 @@ def print_report(outcome: Outcome, receivers: Receivers, clusters: dict[str, str
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, clusters: Clusters) -> tuple[str, ...]:
     expected = row.expectation
-    iquv = next((name for name in (*row.latency_ms, *expected.receivers) if name.startswith("IQUV")), "IQUV")
-    told = [_latency(row, name) for name in (iquv, LOFAR, VOEVENT)]
+    mine = [cluster for cluster in clusters[expected.beam] if expected.matches(cluster)]
+    best = max(mine, key=lambda cluster: cluster.snr or 0.0, default=None)
     return (
         expected.label,
+        f"{expected.beam:02d}",
+        f"{expected.snr:.1f}",
+        f"{expected.dm:.1f}",
         f"{expected.time_s:.2f}",
-        f"{expected.dm:g}",
-        *told,
+        "-" if best is None else f"{best.snr:.1f}",
+        "-" if best is None else f"{best.dm:.1f}",
+        *(_latency(row, name) for name in (iquv(expected.beam), LOFAR, VOEVENT)),
         "ok" if row.good else "WRONG",
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.science.clustering import Clusters
-from darc.science.selection import SEND, Group, Limits, select
+from darc.science.selection import SEND, Group, Limits, read_verdict, select
 
 CLUSTER = {"dm": 500.0, "snr": 20.0, "time": 10.0, "width": 5.0, "sb": 35, "index": 0, "count": 7}
 
@@ -38,6 +38,12 @@ def test_the_limit_that_stops_a_cluster_is_named_with_its_numbers(limits, reason
     (verdict,) = select([new_sources({}, **limits)]).verdicts
     assert verdict.iquv == verdict.lofar == reason
     assert reason in str(verdict)
+
+
+def test_a_verdict_is_read_back_from_a_line_of_the_log():
+    (verdict,) = select([new_sources({"time": 12.3456})]).verdicts
+    assert read_verdict(f"2026-11-22 INFO amber_clustering: {verdict}") == (20.0, 500.0, 12.3456)
+    assert read_verdict("2026-11-22 INFO amber_clustering: started") is None
 
 
 def test_a_cluster_exactly_at_the_limits_passes():

@@ -2,7 +2,7 @@
 
 from darc.simulation.outcome import Expectation, Sighting, compare
 
-BURST = Expectation("burst", 10.0, 500.0, frozenset({"IQUV CB00", "LOFAR"}), flushed_at=1000.0)
+BURST = Expectation("burst", 0, 40.0, 10.0, 500.0, frozenset({"IQUV CB00", "LOFAR"}), flushed_at=1000.0)
 
 
 def sighting(receiver, time_s=10.0, dm=500.0, arrived_at=1000.1):
