@@ -2,67 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import queue
+from dataclasses import fields
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.time import Time, TimeDelta
+from astropy.time import Time
 
-from darc.base import DARCBase, observation_label
+from darc.alerts import Context, iquv_message, master_item
+from darc.amber_rows import RowIntake
+from darc.base import LONGEST_WAIT_S, UNNAMED, DARCBase, MessageQueue, observation_label
+from darc.beam_pointing import beam_pointing
 from darc.errors import DARCError
 from darc.formats import parset as parsets
-from darc.formats.amber import AmberParser
 from darc.formats.amber_config import count_instances
 from darc.formats.source_list import Source, load_source_list
-from darc.formats.trigger import NEW_SOURCE
-from darc.logs import Burst
 from darc.network.master_queues import master_queue
-from darc.science import pointing as pointings
-from darc.science.batching import Batch, BatchAssembler
-from darc.science.dispersion import delay_s
+from darc.network.remote_queue import RemoteQueue
+from darc.science.batching import Batch
 from darc.science.galaxy import galactic_maximum_dm, require_model
-from darc.science.radiometer import peak_flux_density_jy
+from darc.science.pointing import galactic
 from darc.science.rules import Rules
 from darc.science.selection import Group, Limits, Selection, Verdict, select
 
-#: Semi-axes in arcmin of the position sent with a trigger: half the width of a compound beam.
-SEMI_AXIS_ARCMIN = 15.0
-#: Importance of a trigger, 0 to 1.
-IMPORTANCE = 0.1
 #: What is counted in an observation.
 COUNTED = ("rows", "malformed", "batches", "clusters", "iquv_triggers", "lofar_triggers")
+#: Longest time in s that the end of this process waits for a queue of the master node.
+CLOSING_S = 2.0
 
 
 class AMBERClusteringException(DARCError):  # noqa: N818 (documented name)
     """The clustering cannot work as asked."""
-
-
-class Sink(Protocol):
-    """Where triggers for the master node go: a `RemoteQueue`, or any other queue."""
-
-    def put(self, item: Any, /) -> None:
-        """Take a trigger."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a trigger carries beyond its cluster.
-
-    Attributes:
-        sys_params: `dt` (s), `delta_nu_MHz` and `nu_GHz` of the data
-        utc_start: start of the data
-        datetimesource: label of the observation
-        dm_gal: Galactic maximum DM in pc cm^-3
-        pointing: direction of the compound beam; None: not known
-    """
-
-    sys_params: dict[str, float]
-    utc_start: Time
-    datetimesource: str
-    dm_gal: float
-    pointing: SkyCoord | None
 
 
 class AMBERClustering(DARCBase):
@@ -106,18 +78,16 @@ class AMBERClustering(DARCBase):
         super().__init__(*args, **kwargs)
         self.connect_vo = connect_vo
         self.connect_lofar = connect_lofar
-        self.vo_queue: Sink | None = None
-        self.lofar_queue: Sink | None = None
+        self.vo_queue: MessageQueue | RemoteQueue | None = None
+        self.lofar_queue: MessageQueue | RemoteQueue | None = None
         self.source: Source | None = None
+        self.source_name: str | None = None
         self.parset: dict[str, Any] | None = None
         self.dm_gal: float | None = None
         self.last_iquv_s = -inf
-        self.batches: BatchAssembler | None = None
         self.counts = dict.fromkeys(COUNTED, 0)
-        self._parsers: dict[int | None, AmberParser] = {}
-        self._inbox: dict[int | None, list[str]] = {}
-        self._at_end: dict[int | None, bool] = {}
-        self._malformed = Burst(self.logger, "malformed lines in AMBER's files")
+        self._intake: RowIntake | None = None
+        self._running = False
 
     # --- the process ---------------------------------------------------------------------------------------
 
@@ -129,13 +99,15 @@ class AMBERClustering(DARCBase):
 
     def _connect(self) -> None:
         """Connect to the queues of the master node; dumps do not depend on them, so go on without."""
-        try:
-            if self.connect_vo and self.vo_queue is None:
-                self.voevent_connector()
-            if self.connect_lofar and self.lofar_queue is None:
-                self.lofar_connector()
-        except DARCError as error:
-            self.logger.error("%s; tried again at the next observation", error)
+        for wanted, existing, connect in (
+            (self.connect_vo, self.vo_queue, self.voevent_connector),
+            (self.connect_lofar, self.lofar_queue, self.lofar_connector),
+        ):
+            try:
+                if wanted and existing is None:
+                    connect()
+            except DARCError as error:
+                self.logger.error("%s; tried again at the next observation", error)
 
     def voevent_connector(self) -> None:
         """Connect to the VOEvent generator on the master node."""
@@ -146,10 +118,11 @@ class AMBERClustering(DARCBase):
         self.lofar_queue = master_queue(self.config, "lofar_trigger", self.logger)
 
     def cleanup(self) -> None:
-        """Send what is still meant for the master node."""
+        """Decide on what has arrived, and send what is still meant for the master node."""
+        self.stop_observation()
         for remote in (self.vo_queue, self.lofar_queue):
-            if remote is not None and hasattr(remote, "close"):
-                remote.close()
+            if isinstance(remote, RemoteQueue):
+                remote.close(CLOSING_S)
 
     def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
         """Parse the observation's configuration and start to listen for AMBER triggers.
@@ -161,77 +134,84 @@ class AMBERClustering(DARCBase):
         Raises:
             DARCError: the observation's configuration lacks what is needed
         """
+        self.stop_observation()
+        self._intake = None
         super().start_observation(obs_config, reload)
         self._connect()
         self.parset = self._load_parset(obs_config)
         self._get_source()
-        self.utc_start = Time(parsets.start_time_unix(obs_config), format="unix", precision=6)
+        start_unix = parsets.start_time_unix(obs_config, self.instrument)
+        self.utc_start = Time(start_unix, format="unix", precision=6)
         self.dm_gal = self._galactic_dm(self._get_pointing())
+        self.context = Context(
+            self.instrument,
+            self._sys_params(),
+            self.utc_start,
+            observation_label(obs_config),
+            self._beam(),
+            self.dm_gal or 0.0,
+        )
         self.last_iquv_s = -inf
         self.counts = dict.fromkeys(COUNTED, 0)
-        self._parsers, self._inbox, self._at_end = {}, {}, {}
-        self.batches = BatchAssembler(self._count_instances(), self.settling_time, self.interval)
+        self._intake = RowIntake(
+            count_instances(obs_config["amber_config"]) if "amber_config" in obs_config else 1,
+            settle_s=self.settling_time,
+            interval_s=self.interval,
+            instrument=self.instrument,
+            logger=self.logger,
+            clock=self.monotonic,
+        )
+        self._running = True
         self.logger.info("source %s, Galactic maximum DM %s pc/cm3", self.source or "unknown", self.dm_gal)
 
-    def _count_instances(self) -> int:
-        if "amber_config" not in self.obs_config:
-            return 1
-        return count_instances(self.obs_config["amber_config"])
+    def stop_observation(self, *args: Any, abort: bool = False, **kwargs: Any) -> None:
+        """Stop the observation; what has arrived is still decided on.
 
-    def stop_observation(self, *args: Any, **kwargs: Any) -> None:
-        """Stop the observation; what has arrived is still decided on."""
-        if self.batches is None:
+        Lines that the listener has on their way here, which say that they belong to this observation, are
+        taken until the next one starts.
+
+        Args:
+            args: see `DARCBase`
+            abort: drop what has arrived
+            kwargs: see `DARCBase`
+        """
+        if self._intake is None:
             return
-        self._take_in()
-        for batch in self.batches.flush():
+        batches = self._intake.flush()
+        self._count_rows(self._intake)
+        if abort:
+            self._intake, batches = None, []
+        for batch in batches:
             self._decide(batch)
-        self._malformed.flush()
-        if self.batches.late_rows:
-            self.logger.warning("%d rows came after their batch was processed", self.batches.late_rows)
-        self.batches = None
+        if self._running:
+            self.logger.info("in all %s", ", ".join(f"{self.counts[name]} {name}" for name in COUNTED))
+        self._running = False
 
     def process_command(self, command: dict[str, Any]) -> None:
         """Take in triggers.
 
         Args:
             command: `{'command': 'trigger', 'trigger': line or list of lines}`
+
+        Raises:
+            DARCError: it holds something else
         """
         if command["command"] != "trigger":
             super().process_command(command)
-        elif self.batches is not None and self._is_ours(command):
-            # AMBER flushes every row, so that messages are small: parsing many together costs a fraction
-            lines, step = command.get("trigger", []), command.get("step")
-            self._inbox.setdefault(step, []).extend([lines] if isinstance(lines, str) else lines)
-            self._at_end[step] = command.get("at_end", True)
-
-    def _take_in(self) -> None:
-        """Parse all lines that have arrived."""
-        for step, lines in self._inbox.items():
-            rows = self._parsers.setdefault(step, AmberParser(self.instrument)).feed(lines)
-            self._count(rows=len(rows.batch), malformed=rows.malformed)
-            if rows.malformed:
-                self._malformed.count(rows.malformed, rows.first_malformed)
-            if self.batches is not None:
-                self.batches.add(rows.batch, rows.triggers, step, self._at_end[step], self.monotonic())
-        self._inbox.clear()
-
-    def _count(self, **numbers: int) -> None:
-        for name, number in numbers.items():
-            self.counts[name] += number
+        elif self._intake is not None and self._is_ours(command):
+            self._intake.put(command)
 
     def _is_ours(self, command: dict[str, Any]) -> bool:
-        return command.get("observation") in (None, observation_label(self.obs_config))
+        label = command.get("observation")
+        return self._running if label in (None, UNNAMED) else label == observation_label(self.obs_config)
 
     def due_in(self) -> float:
         """Seconds until a batch has settled; none while there are lines to parse."""
-        if self._inbox:
-            return 0.0
-        deadline = self.batches.deadline() if self.batches is not None else None
-        return super().due_in() if deadline is None else deadline - self.monotonic()
+        due_s = self._intake.due_in() if self._intake is not None else None
+        return super().due_in() if due_s is None else due_s
 
     def do_what_is_due(self) -> None:
         """Decide on the batches that are complete."""
-        self._malformed.tick()
         self._process_triggers()
 
     # --- what is known about the observation ---------------------------------------------------------------
@@ -262,10 +242,11 @@ class AMBERClustering(DARCBase):
 
     def _get_source(self) -> float | None:
         """Look up the source of the observation; return its DM in pc cm^-3, None for an unknown source."""
-        self.source = None
-        if self.parset is not None and self.source_file:
-            name = str(self.parset.get("task.source.name", ""))
-            self.source = load_source_list(self.source_file).lookup(name)
+        self.source = self.source_name = None
+        if self.parset is not None:
+            self.source_name = str(self.parset.get("task.source.name", ""))
+            if self.source_file:
+                self.source = load_source_list(self.source_file).lookup(self.source_name)
         return self.source.dm if self.source else None
 
     def _get_pointing(self, time: Time | None = None) -> SkyCoord | None:
@@ -277,18 +258,14 @@ class AMBERClustering(DARCBase):
         Returns:
             the direction, or None if the parset does not tell
         """
-        if self.parset is None:
+        beam = self._beam()
+        if self.parset is None or beam is None:
             return None
         try:
-            task = parsets.Task.from_parset(self.parset)
-            first_deg, second_deg = task.phase_centre_deg(self._beam() or 0)
+            return beam_pointing(self.parset, beam, time or self.utc_start, self.instrument)
         except DARCError as error:
             self.logger.error("no pointing of this beam: %s", error)
             return None
-        if task.reference_frame == "HADEC":
-            when = self.utc_start if time is None else time
-            return pointings.hadec_to_j2000(first_deg, second_deg, when, self.instrument)
-        return SkyCoord(first_deg, second_deg, unit="deg", frame="icrs")
 
     def _galactic_dm(self, pointing: SkyCoord | None) -> float | None:
         if self.galaxy_model != "ymw16":
@@ -296,50 +273,51 @@ class AMBERClustering(DARCBase):
         if pointing is None:
             self.logger.error("no pointing, therefore no Galactic DM: no triggers on new sources")
             return None
-        gl, gb = pointings.galactic(pointing)
+        gl, gb = galactic(pointing)
         return galactic_maximum_dm(float(gl), float(gb))
 
     def _sys_params(self) -> dict[str, float]:
-        min_freq_mhz = float(self.obs_config.get("min_freq", self.instrument.min_freq_mhz))
+        min_freq_mhz = _number(self.obs_config, "min_freq", self.instrument.min_freq_mhz)
         return {
             "dt": self.instrument.tsamp_s,
             "delta_nu_MHz": self.instrument.channel_width_mhz,
             "nu_GHz": self.instrument.centre_freq_mhz(min_freq_mhz) / 1000,
         }
 
+    def _beam(self) -> int | None:
+        beam = _number(self.obs_config, "beam", self.config.beam)
+        return None if beam is None else int(beam)
+
     # --- decisions -----------------------------------------------------------------------------------------
 
     def _process_triggers(self) -> None:
         """Decide on all batches that are ready, on known and new sources in one go."""
-        self._take_in()
-        if self.batches is not None:
-            for batch in self.batches.ready(self.monotonic()):
+        if self._intake is not None:
+            batches = self._intake.ready()
+            self._count_rows(self._intake)
+            for batch in batches:
                 self._decide(batch)
 
     def _decide(self, batch: Batch) -> None:
         if batch.late:
             self.logger.warning("batch %d: %d rows came late", batch.number, len(batch.rows))
         selection = self._select(self._rules().groups(batch.rows))
-        context = Context(
-            self._sys_params(), self.utc_start, observation_label(self.obs_config), self.dm_gal or 0.0, None
-        )
-        self._act(selection, context)
+        self._act(selection, self.context)
 
     def _rules(self) -> Rules:
         """Return the rules as this object's attributes have them now."""
-        shared = {f.name: getattr(self, f.name) for f in fields(Rules) if hasattr(self, f.name)}
+        source = self.source
+        settings = {field.name for field in fields(Rules)} & set(self.config.amber_clustering.model_dump())
         return Rules(
-            **shared,
             beam=self._beam(),
-            source_name=self.source.name if self.source else None,
-            source_kind=self.source.kind if self.source else None,
-            source_dm=self.source.dm if self.source else None,
+            source_name=source.name if source else None,
+            source_kind=source.kind if source else None,
+            source_dm=source.dm if source else None,
+            observed_name=self.source_name,
+            dm_gal=self.dm_gal,
             sb_filter_period=(self.sb_filter_period_min, self.sb_filter_period_max),
+            **{name: getattr(self, name) for name in settings},
         )
-
-    def _beam(self) -> int | None:
-        beam = self.obs_config.get("beam", self.config.beam)
-        return None if beam is None else int(beam)
 
     def _select(self, groups: list[Group]) -> Selection:
         selection = select(groups, last_iquv_s=self.last_iquv_s, iquv_interval_s=self.thresh_iquv["interval"])
@@ -395,10 +373,18 @@ class AMBERClustering(DARCBase):
             source_dm=dm_src,
         )
         selection = self._select([group])
-        self._act(selection, Context(sys_params, Time(utc_start), datetimesource, dmgal, pointing))
+        about = (Time(utc_start), datetimesource, self._beam(), dmgal, pointing)
+        self._act(selection, Context(self.instrument, sys_params, *about))
         return selection
 
     # --- consequences --------------------------------------------------------------------------------------
+
+    def _count(self, **numbers: int) -> None:
+        for name, number in numbers.items():
+            self.counts[name] += number
+
+    def _count_rows(self, intake: RowIntake) -> None:
+        self.counts.update(rows=intake.rows, malformed=intake.malformed)
 
     def _act(self, selection: Selection, context: Context) -> None:
         self._count(
@@ -407,68 +393,39 @@ class AMBERClustering(DARCBase):
             iquv_triggers=len(selection.iquv),
             lofar_triggers=int(selection.lofar is not None),
         )
-        if selection.iquv and self.target_queue is not None:
-            triggers = [iquv_trigger(verdict, context.utc_start) for verdict in selection.iquv]
-            self.target_queue.put({"command": "trigger", "trigger": triggers})
+        if selection.iquv:
+            self._send_iquv(selection.iquv, context)
         for verdict in selection.verdicts:
             self.logger.info("%s", verdict)
         if selection.lofar is not None:
             self._send_lofar(selection.lofar, context)
 
+    def _send_iquv(self, verdicts: tuple[Verdict, ...], context: Context) -> None:
+        if self.target_queue is None:
+            return
+        try:
+            self.target_queue.put(iquv_message(verdicts, context), timeout=LONGEST_WAIT_S)
+        except queue.Full:
+            self.logger.error("%d IQUV triggers lost, since their queue is full", len(verdicts))
+
     def _send_lofar(self, verdict: Verdict, context: Context) -> None:
-        arrival = self._arrival_at_centre(verdict, context)
+        arrival = context.arrival_at_centre(verdict)
         pointing = context.pointing if context.pointing is not None else self._get_pointing(arrival)
         if pointing is None:
-            self.logger.error(
-                "nothing sent to LOFAR nor as VOEvent, as the pointing is not known: %s", verdict
-            )
+            self.logger.error("pointing not known, nothing sent to LOFAR nor as VOEvent: %s", verdict)
             return
-        width_s = verdict.width * context.sys_params["dt"]
-        trigger = {
-            "dm": verdict.best_dm,
-            "dm_err": 0.0 if verdict.source_dm is not None else width_s * 1e3,
-            "width": width_s * 1e3,
-            "snr": verdict.snr,
-            "flux": float(peak_flux_density_jy(verdict.snr, width_s, self.instrument)),
-            "ra": float(pointing.icrs.ra.deg),
-            "dec": float(pointing.icrs.dec.deg),
-            "cb": self._beam() or 0,
-            "sb": verdict.sb,
-            "ymw16": context.dm_gal,
-            "semiMaj": SEMI_AXIS_ARCMIN,
-            "semiMin": SEMI_AXIS_ARCMIN,
-            "name": verdict.source_name or NEW_SOURCE,
-            "src_name": verdict.source_name,
-            "datetimesource": context.datetimesource,
-            "utc": arrival.isot,
-            "tarr": verdict.time_s,
-            "importance": IMPORTANCE,
-            **context.sys_params,
-        }
+        item = master_item(verdict, context, arrival, pointing)
         for name, remote in (("LOFAR", self.lofar_queue), ("VOEvent", self.vo_queue)):
             if remote is None:
                 self.logger.warning("no %s trigger sent: not connected to the master node", name)
             else:
-                remote.put(trigger)
-
-    def _arrival_at_centre(self, verdict: Verdict, context: Context) -> Time:
-        """Return the arrival time at the centre of the band, later than at its top, to the microsecond."""
-        centre_mhz = context.sys_params["nu_GHz"] * 1e3
-        top_mhz = centre_mhz + self.instrument.bandwidth_mhz / 2
-        delay = float(delay_s(verdict.best_dm, centre_mhz, top_mhz))
-        arrival = context.utc_start + TimeDelta(verdict.time_s + delay, format="sec")
-        arrival.format, arrival.precision = "isot", 6
-        return arrival
+                remote.put(item)
 
 
-def iquv_trigger(verdict: Verdict, utc_start: Time) -> dict[str, Any]:
-    """Return a trigger as the DADA trigger takes it."""
-    return {
-        "stokes": "IQUV",
-        "dm": verdict.best_dm,
-        "beam": verdict.sb,
-        "width": verdict.width,
-        "snr": verdict.snr,
-        "time": verdict.time_s,
-        "utc_start": utc_start,
-    }
+def _number(obs_config: dict[str, Any], key: str, default: Any) -> Any:
+    """Return a number of the observation's configuration."""
+    value = obs_config.get(key, default)
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise AMBERClusteringException(f"{key} of the observation is {value!r:.100}, not a number") from error

@@ -5,16 +5,20 @@ from __future__ import annotations
 import queue
 import re
 import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darc.base import DARCBase, MessageQueue, observation_label
+from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue, observation_label
 from darc.errors import DARCError
 from darc.formats.amber_config import count_instances
 from darc.growing_file import LineReader, wake_ups
 
 #: Time in s after which a full queue is tried again.
 FULL_QUEUE_WAIT_S = 0.01
+#: Time in s after the end of an observation for which a full queue is tried again.
+PATIENCE_AT_END_S = 10.0
 
 
 class AMBERListenerException(DARCError):  # noqa: N818 (documented name)
@@ -63,8 +67,9 @@ class AMBERListener(DARCBase):
         if self._event is not None:
             self._event.set()
         for thread in self._threads:
-            thread.join(self.interval + 2.0)
-        self._threads.clear()
+            thread.join(self.interval + LONGEST_WAIT_S)
+        # one whose lines a consumer does not take yet goes on by itself for a while
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def cleanup(self) -> None:
         """Stop to follow."""
@@ -88,43 +93,62 @@ class AMBERListener(DARCBase):
             fname: file to follow; may appear later
             event: ends the following
         """
-        path = Path(fname)
-        queues = [q for q in (self.target_queue, self.second_target_queue) if q is not None]
-        readers = [LineReader(path) for _ in queues]
+        path, label = Path(fname), observation_label(self.obs_config)
+        targets = [q for q in (self.target_queue, self.second_target_queue) if q is not None]
+        channels = [Channel(LineReader(path), target) for target in targets]
         begin, missed = self.monotonic(), False
         try:
             for _ in wake_ups(path, event, self.interval):
                 if not path.exists() and not missed and self.monotonic() - begin > self.start_timeout:
                     missed = True
                     self.logger.error("no file %s after %g s; still waiting for it", path, self.start_timeout)
-                while not self._deliver(readers, queues) and not event.wait(FULL_QUEUE_WAIT_S):
+                while not _deliver(channels, label) and not event.wait(FULL_QUEUE_WAIT_S):
                     pass
-            if not self._deliver(readers, queues):
-                self.logger.error("%s: lines not passed on, since a service does not take them", path)
+            self._deliver_rest(channels, label)
         except OSError as error:
             self.logger.error("cannot follow %s: %s", path, error)
         finally:
-            for reader in readers:
-                reader.close()
+            for channel in channels:
+                channel.reader.close()
 
-    def _deliver(self, readers: list[LineReader], queues: list[MessageQueue]) -> bool:
-        """Pass on all there is to read; return False if a full queue has to be tried again."""
-        delivered = True
-        for reader, target in zip(readers, queues, strict=True):
-            try:
-                while (block := reader.peek()) is not None:
-                    message = {
-                        "command": "trigger",
-                        "trigger": block.lines,
-                        "at_end": block.at_end,
-                        "step": _step(reader.path),
-                        "observation": observation_label(self.obs_config),
-                    }
-                    target.put(message, block=False)
-                    reader.advance()
-            except queue.Full:
-                delivered = False
-        return delivered
+    def _deliver_rest(self, channels: list[Channel], label: str) -> None:
+        """Pass on what is left at the end of an observation, within reason."""
+        end = self.monotonic() + PATIENCE_AT_END_S
+        while not _deliver(channels, label):
+            if self.monotonic() > end or self._is_stopping():
+                path = channels[0].reader.path
+                self.logger.error("%s: lines not passed on, since a service does not take them", path)
+                return
+            time.sleep(FULL_QUEUE_WAIT_S)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How far a consumer has been given a file, and where it takes it."""
+
+    reader: LineReader
+    target: MessageQueue
+
+
+def _deliver(channels: list[Channel], label: str) -> bool:
+    """Pass on all there is to read; return False if a full queue has to be tried again."""
+    delivered = True
+    for channel in channels:
+        step = _step(channel.reader.path)
+        try:
+            while (block := channel.reader.peek()) is not None:
+                message = {
+                    "command": "trigger",
+                    "trigger": block.lines,
+                    "at_end": block.at_end,
+                    "step": step,
+                    "observation": label,
+                }
+                channel.target.put(message, block=False)
+                channel.reader.advance()
+        except queue.Full:
+            delivered = False
+    return delivered
 
 
 def _step(path: Path) -> int | None:

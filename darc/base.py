@@ -14,16 +14,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from darc import logs
-from darc.config import load_config
+from darc.config import Config, load_config
 from darc.errors import DARCError
+from darc.network.retry import RetryPolicy, RetryStoppedError, retry
 
 #: Longest time in s that a service waits for a message before it looks around again.
 LONGEST_WAIT_S = 1.0
 #: Time in s after which work that is due is done although messages keep coming.
 PATIENCE_S = 0.2
+#: Time in s that a process which has to end gets, before it ends whatever holds it up.
+LAST_WAIT_S = 5.0
+#: Label of an observation that says neither what it is called nor its task ID.
+UNNAMED = "unnamed observation"
+
+Result = TypeVar("Result")
 
 
 class MessageQueue(Protocol):
@@ -85,6 +92,7 @@ class DARCBase(multiprocessing.context.Process):
         self.host_type: str | None = None
         self.obs_config: dict[str, Any] = {}
         self._stopping: threading.Event | None = None
+        self._terminated = self._defective = False
         self.load_config()
 
     @staticmethod
@@ -103,35 +111,67 @@ class DARCBase(multiprocessing.context.Process):
         config = load_config(self.config_file, self.node_name)
         self.config = config
         self.instrument = config.instrument
-        for key, value in config.section(self.service_name).model_dump().items():
+        for key, value in self._settings(config).items():
             setattr(self, key, value)
+
+    def _settings(self, config: Config) -> dict[str, Any]:
+        """Return what a configuration makes of this object's attributes."""
+        return config.section(self.service_name).model_dump()
 
     # --- the process ---------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Take messages until told to stop. This is the top of the service's process."""
+        succeeded = self._succeeds(self._live)
+        succeeded &= self._succeeds(self.cleanup)
+        self.logger.info("stopped")
+        code = 0 if succeeded and not self._defective else 1
+        if multiprocessing.current_process() is self:
+            # a `multiprocessing.Queue` keeps the process until somebody has read all that it put there
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if self._terminated:
+                _exit_after(LAST_WAIT_S, code)
+        if code:
+            sys.exit(code)
+
+    def _succeeds(self, action: Callable[[], None]) -> bool:
+        """Run a part of the life of this process and return whether it succeeded; log why it did not."""
         try:
-            self._set_up_process()
-            self.logger.info("started with process ID %d", os.getpid())
-            self.prepare()
-            self._serve()
+            action()
         except DARCError as error:
             self.logger.error("cannot go on: %s", error)
-            sys.exit(1)
         except Exception:
             self.logger.exception("ends because of a defect")
-            sys.exit(1)
-        finally:
-            self.cleanup()
-            self.logger.info("stopped")
+        else:
+            return True
+        return False
+
+    def _live(self) -> None:
+        self._set_up_process()
+        self.logger.info("started with process ID %d", os.getpid())
+        self.prepare()
+        self._serve()
 
     def _set_up_process(self) -> None:
         self._stopping = stopping = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+        signal.signal(signal.SIGTERM, self._terminate)
         # Ctrl-C goes to the whole process group; it is the parent that decides what ends
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         logs.set_up_logging(self.service_name, getattr(self, "log_file", None), self.config.logging.level)
+        threading.excepthook = self._end_by_defect
         threading.Thread(target=self._end_with_parent, args=(stopping,), name="parent", daemon=True).start()
+
+    def _terminate(self, *_: object) -> None:
+        self._terminated = True
+        self.stop()
+
+    def _end_by_defect(self, defect: threading.ExceptHookArgs) -> None:
+        """End the process because of an exception that nobody expected in one of its threads."""
+        name = defect.thread.name if defect.thread else "unknown"
+        error = defect.exc_value or defect.exc_type()
+        self.logger.error("ends because of a defect in the thread %s", name, exc_info=error)
+        self._defective = True
+        self.stop()
 
     def _end_with_parent(self, stopping: threading.Event) -> None:
         parent = multiprocessing.parent_process()
@@ -139,6 +179,7 @@ class DARCBase(multiprocessing.context.Process):
             multiprocessing.connection.wait([parent.sentinel])
             self.logger.error("the parent process is gone, ending")
             stopping.set()
+            _exit_after(LAST_WAIT_S, 1)
 
     def _serve(self) -> None:
         due_since: float | None = None
@@ -162,6 +203,44 @@ class DARCBase(multiprocessing.context.Process):
     def _is_stopping(self) -> bool:
         return self._stopping is not None and self._stopping.is_set()
 
+    def _pause(self, seconds: float) -> None:
+        """Wait in a thread of this service, no longer than until it is told to stop."""
+        if self._stopping is not None:
+            self._stopping.wait(seconds)
+        else:
+            time.sleep(seconds)
+
+    def _persist(
+        self, action: Callable[[], Result], policy: RetryPolicy, on: type[Exception], label: str
+    ) -> Result:
+        """Do something that may fail for a while, in a thread of this service.
+
+        Every failure is logged. When the service is told to stop, it is tried once more.
+
+        Args:
+            action: what to do
+            policy: how often and how long it is tried
+            on: exception that means "try again"
+            label: what it is, for the log
+
+        Raises:
+            Exception: the last one of the action
+        """
+        try:
+            return retry(
+                action,
+                policy,
+                on=(on,),
+                stop=self._stopping,
+                sleep=self._pause,
+                clock=self.clock,
+                failed=lambda error, pause_s: self.logger.warning(
+                    "%s: %s; %s", label, error, "given up" if pause_s is None else f"again in {pause_s:g} s"
+                ),
+            )
+        except RetryStoppedError:
+            return action()
+
     def stop(self) -> None:
         """Stop this service, called from its own process or from the one that started it."""
         if self._stopping is not None:
@@ -173,28 +252,26 @@ class DARCBase(multiprocessing.context.Process):
 
     def _handle(self, message: Any) -> None:
         """Do what a message asks; one that cannot be done is refused and costs only itself."""
-        try:
-            if message in ("stop", "abort"):
-                self.logger.info("told to %s", message)
-                self.stop()
-            elif not isinstance(message, dict) or "command" not in message:
-                self.logger.error("message without a command refused: %.200r", message)
-            elif message["command"] == "get_attr":
-                self._get_attribute(message)
-            elif message["command"] == "start_observation":
-                self._start(message)
-            elif message["command"] == "stop_observation":
-                self.logger.info("stopping the observation")
-                self._stop_observation(message)
-                logs.set_observation(None)
-            else:
-                self.process_command(message)
-        except DARCError as error:
-            self.logger.error("%s refused: %s", _command_of(message), error)
+        if isinstance(message, str) and message in ("stop", "abort"):
+            self.logger.info("told to %s", message)
+            self.stop()
+        elif not isinstance(message, dict) or not isinstance(message.get("command"), str):
+            self.logger.error("message without a command refused: %.200r", message)
+        else:
+            command = message["command"]
+            own = {
+                "get_attr": self._get_attribute,
+                "start_observation": self._start_observation,
+                "stop_observation": self._stop_observation,
+            }
+            try:
+                own.get(command, self.process_command)(message)
+            except DARCError as error:
+                self.logger.error("%s refused: %s", command, error)
 
-    def _start(self, message: dict[str, Any]) -> None:
-        obs_config = message.get("obs_config")
-        if not isinstance(obs_config, dict):
+    def _start_observation(self, message: dict[str, Any]) -> None:
+        obs_config = _obs_config(message)
+        if not obs_config:
             raise DARCError("start_observation came without an obs_config, the dictionary of the observation")
         self.host_type = message.get("host_type", self.host_type)
         logs.set_observation(observation_label(obs_config))
@@ -203,7 +280,15 @@ class DARCBase(multiprocessing.context.Process):
         self.start_observation(obs_config, reload=reload)
 
     def _stop_observation(self, message: dict[str, Any]) -> None:
-        self.stop_observation(message.get("obs_config", {}))
+        obs_config = _obs_config(message)
+        labels = {observation_label(obs_config), observation_label(self.obs_config)} - {UNNAMED}
+        if len(labels) > 1:
+            self.logger.info("%s ends, which is not the one that runs here", observation_label(obs_config))
+            return
+        abort = {"abort": True} if message.get("abort") else {}
+        self.logger.info("%s the observation", "aborting" if abort else "stopping")
+        self.stop_observation(obs_config, **abort)
+        logs.set_observation(None)
 
     def _get_attribute(self, command: dict[str, Any]) -> None:
         """Put the value of an attribute of this service on the control queue.
@@ -212,14 +297,15 @@ class DARCBase(multiprocessing.context.Process):
             command: `{'command': 'get_attr', 'attribute': name}`; the answer carries its `id` if it has one
         """
         name = str(command.get("attribute"))
-        if name.startswith("_") or not hasattr(self, name):
+        # what every process has is not told: among it is the key of its connections
+        if name.startswith("_") or hasattr(multiprocessing.Process, name) or not hasattr(self, name):
             self._answer(command, "Error", f"{type(self).__name__} has no attribute {name!r}")
         else:
             self._answer(command, "Success", {f"{type(self).__name__}.{name}": str(getattr(self, name))})
 
     def _answer(self, question: dict[str, Any], status: str, message: Any) -> None:
         if self.control_queue is None:
-            self.logger.error("nobody to answer %s to: no control queue", _command_of(question))
+            self.logger.error("nobody to answer %s to: no control queue", question["command"])
             return
         answer = {"status": status, "message": message, "id": question.get("id")}
         with contextlib.suppress(queue.Full):
@@ -249,7 +335,12 @@ class DARCBase(multiprocessing.context.Process):
         self.obs_config = obs_config
 
     def stop_observation(self, *args: Any, **kwargs: Any) -> None:
-        """Stop the observation."""
+        """Stop the observation.
+
+        Args:
+            args: the observation's configuration, as the message has it
+            kwargs: `abort` is true if what is queued is to be dropped
+        """
 
     def process_command(self, command: dict[str, Any]) -> None:
         """Do what a message asks that only this service understands.
@@ -265,8 +356,18 @@ class DARCBase(multiprocessing.context.Process):
 
 def observation_label(obs_config: dict[str, Any]) -> str:
     """Label of an observation for the log: date, time and source, or the task ID."""
-    return str(obs_config.get("datetimesource") or obs_config.get("taskid") or "unnamed observation")
+    return str(obs_config.get("datetimesource") or obs_config.get("taskid") or UNNAMED)
 
 
-def _command_of(message: Any) -> str:
-    return str(message.get("command")) if isinstance(message, dict) else repr(message)
+def _obs_config(message: dict[str, Any]) -> dict[str, Any]:
+    """Return the observation's configuration that a message carries, empty if it carries none."""
+    obs_config = message.get("obs_config") or {}
+    if not isinstance(obs_config, dict):
+        raise DARCError(f"obs_config has to be a dictionary, not {obs_config!r:.100}")
+    return obs_config
+
+
+def _exit_after(seconds: float, code: int) -> None:
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()

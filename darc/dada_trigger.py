@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 from dataclasses import dataclass
 from typing import Any
 
-from darc.base import DARCBase, observation_label
+from darc.base import LAST_WAIT_S, DARCBase, observation_label
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.dada_event import DadaEvent, build_message, event_window
+from darc.formats.trigger import STOKES, DumpTrigger
+from darc.network.retry import RetryPolicy
+from darc.outbox import Outbox
 from darc.science.polcal import dump_windows
 
 #: Time in s between two attempts to reach dada_dbevent.
@@ -52,8 +54,8 @@ class DADATrigger(DARCBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.triggers_enabled = True
-        self._outboxes: dict[str, queue.Queue[_Message | None]] = {}
-        self._senders: list[threading.Thread] = []
+        self.utc_start: str | None = None
+        self._outboxes: dict[str, Outbox[_Message]] = {}
         self._polcal: threading.Thread | None = None
         self._polcal_end: threading.Event | None = None
 
@@ -66,14 +68,26 @@ class DADATrigger(DARCBase):
         Args:
             obs_config: observation configuration
             reload: whether to read the service's configuration again
+
+        Raises:
+            DARCError: the observation's configuration lacks what is needed
         """
         self.stop_observation()
         super().start_observation(obs_config, reload)
+        self.utc_start = parsets.utc_start(obs_config, self.instrument)
         self.triggers_enabled = not self._is_polcal(self._load_parset(obs_config))
         if not self.triggers_enabled:
             self._polcal_end = threading.Event()
-            self._polcal = threading.Thread(target=self.polcal_dumps, args=(obs_config,), daemon=True)
+            self._polcal = threading.Thread(
+                target=self._dump_polcal, args=(obs_config,), name="polcal", daemon=True
+            )
             self._polcal.start()
+
+    def _dump_polcal(self, obs_config: dict[str, Any]) -> None:
+        try:
+            self.polcal_dumps(obs_config)
+        except DARCError as error:
+            self.logger.error("no dumps of the polarisation calibrator: %s", error)
 
     def stop_observation(self, *args: Any, **kwargs: Any) -> None:
         """Stop automatic dumps; triggers that still come are taken."""
@@ -87,24 +101,24 @@ class DADATrigger(DARCBase):
         """Remove all threads that send triggers; what they have not sent yet has one more attempt."""
         self.stop_observation()
         for outbox in self._outboxes.values():
-            outbox.put(None)
-        for sender in self._senders:
-            sender.join(2 * self.send_timeout)
+            outbox.close(LAST_WAIT_S)
         self._outboxes.clear()
-        self._senders.clear()
 
     def process_command(self, command: dict[str, Any]) -> None:
         """Send triggers.
 
         Args:
             command: `{'command': 'trigger', 'trigger': [trigger, ...]}`
+
+        Raises:
+            DARCError: nothing of it can be sent
         """
         if command["command"] != "trigger":
             super().process_command(command)
         elif not self.triggers_enabled:
             self.logger.warning("trigger refused: this is a polarisation calibration, which dumps by itself")
         else:
-            triggers = command.get("trigger", [])
+            triggers: Any = command.get("trigger")
             self.send_event(triggers if isinstance(triggers, list) else [triggers])
 
     def _load_parset(self, obs_config: dict[str, Any]) -> dict[str, Any] | None:
@@ -119,7 +133,11 @@ class DADATrigger(DARCBase):
         if parset is None or "polcal" not in str(parset.get("task.source.name", "")):
             return False
         beam = self.obs_config.get("beam", self.config.beam)
-        return beam is not None and str(parset.get("task.source.beam")) == str(beam)
+        try:
+            return beam is not None and parsets.Task.from_parset(parset).source_beam == int(beam)
+        except (DARCError, TypeError, ValueError) as error:
+            self.logger.error("taken for no polarisation calibration in this beam: %s", error)
+            return False
 
     # --- messages ------------------------------------------------------------------------------------------
 
@@ -128,40 +146,42 @@ class DADATrigger(DARCBase):
 
         Args:
             triggers: dictionaries with `stokes` (I or IQUV), `dm` (pc cm^-3), `beam` (SB), `width` (samples),
-                `snr`, `time` (s from the start of the data) and `utc_start` (`astropy.time.Time`)
+                `snr`, `time` (s from the start of the data) and `utc_start` (`astropy.time.Time`), which
+                serves when no observation has been started
 
         Raises:
-            DADATriggerException: nothing of it can be sent; what is wrong is said
+            DARCError: nothing of it can be sent; what is wrong is said
         """
-        by_stokes: dict[str, list[DadaEvent]] = {}
-        for trigger in triggers:
+        events: dict[tuple[str, str], list[DadaEvent]] = {}
+        for item in triggers:
             try:
-                by_stokes.setdefault(str(trigger["stokes"]), []).append(self._event(trigger))
-            except (KeyError, TypeError, ValueError) as error:
-                self.logger.error("trigger refused: %s: %r in %.200r", type(error).__name__, error, trigger)
-        for stokes, events in by_stokes.items():
-            message = build_message(self._utc_start(triggers[0]), events)
-            self.send_events(message.decode("ascii"), stokes)
+                trigger = DumpTrigger.from_item(item)
+                utc_start = self.utc_start or trigger.utc_start_text
+                events.setdefault((trigger.stokes, utc_start), []).append(self._event(trigger))
+            except DARCError as error:
+                self.logger.error("trigger refused: %s", error)
+        if not events:
+            raise DADATriggerException("there is no trigger in it that can be sent")
+        for (stokes, utc_start), together in events.items():
+            self.send_events(build_message(utc_start, together).decode("ascii"), stokes)
 
-    def _event(self, trigger: dict[str, Any]) -> DadaEvent:
-        duration = self.obs_config.get("duration")
-        dm, time_s = float(trigger["dm"]), float(trigger["time"])
+    def _event(self, trigger: DumpTrigger) -> DadaEvent:
         start_s, end_s = event_window(
-            time_s,
-            dm,
-            obs_duration_s=float(duration) if duration is not None else None,
+            trigger.time_s,
+            trigger.dm,
+            obs_duration_s=self._duration_s(self.obs_config),
             min_window_s=self.min_window_size,
             delay_end_s=self.delay_end,
         )
-        return DadaEvent(
-            start_s, end_s, dm, float(trigger["snr"]), float(trigger["width"]), int(trigger["beam"])
-        )
+        return DadaEvent(start_s, end_s, trigger.dm, trigger.snr, trigger.width, trigger.beam)
 
-    def _utc_start(self, trigger: dict[str, Any]) -> str:
-        """Return the start of the data in whole seconds, as it stands in their headers."""
-        if self.obs_config:
-            return parsets.utc_start(self.obs_config)
-        return str(trigger["utc_start"].strftime("%Y-%m-%d-%H:%M:%S"))
+    @staticmethod
+    def _duration_s(obs_config: dict[str, Any]) -> float | None:
+        duration = obs_config.get("duration")
+        try:
+            return None if duration is None else float(duration)
+        except (TypeError, ValueError) as error:
+            raise DADATriggerException(f"duration of the observation is {duration!r}, no number") from error
 
     def send_events(self, event: str, stokes: str) -> None:
         """Send a message to the dada_dbevent of Stokes I or IQUV.
@@ -173,38 +193,37 @@ class DADATrigger(DARCBase):
         Raises:
             DADATriggerException: there is no such Stokes
         """
-        if stokes not in ("I", "IQUV"):
+        if stokes not in STOKES:
             raise DADATriggerException(f"Stokes {stokes!r} of a trigger is neither I nor IQUV")
         if stokes not in self._outboxes:
-            self._outboxes[stokes] = queue.Queue()
-            sender = threading.Thread(target=self._send_all, args=(self._outboxes[stokes],), daemon=True)
-            sender.start()
-            self._senders.append(sender)
+            self._outboxes[stokes] = Outbox(f"Stokes {stokes}", self._send, self.logger)
         expires = self.clock() + self.instrument.ring_buffer_s
         self._outboxes[stokes].put(_Message(event.encode("ascii"), stokes, expires))
 
-    def _send_all(self, outbox: queue.Queue[_Message | None]) -> None:
-        while (message := outbox.get()) is not None:
-            self._send(message)
-
     def _send(self, message: _Message) -> None:
         """Send a message, again and again until it is delivered or of no use."""
-        port = self._port(message.stokes)
-        label = f"Stokes {message.stokes} to {self.host}:{port}"
-        while True:
-            try:
-                with socket.create_connection((self.host, port), timeout=self.send_timeout) as connection:
-                    connection.sendall(message.content)
-            except OSError as error:
-                if self.clock() >= message.expires or self._is_stopping():
-                    self.logger.error("%s not delivered, its data are lost: %s", label, error)
-                    return
-                self.logger.warning("%s not delivered, trying again: %s", label, error)
-                if self._stopping is not None:
-                    self._stopping.wait(RETRY_S)
-            else:
-                self.logger.info("%s sent: %r", label, message.content.decode("ascii"))
-                return
+        address = self.host, self._port(message.stokes)
+        label = f"Stokes {message.stokes} to {address[0]}:{address[1]}"
+
+        def attempt() -> None:
+            with socket.create_connection(address, timeout=self.send_timeout) as connection:
+                connection.sendall(message.content)
+
+        try:
+            self._persist(
+                attempt,
+                RetryPolicy(
+                    first_s=RETRY_S,
+                    factor=1.0,
+                    max_s=RETRY_S,
+                    give_up_after_s=max(0.0, message.expires - self.clock()),
+                ),
+                OSError,
+                label,
+            )
+        except OSError as error:
+            raise DADATriggerException(f"{label}: {error}; its data are lost: {message.content!r}") from error
+        self.logger.info("%s sent: %r", label, message.content.decode("ascii"))
 
     def _port(self, stokes: str) -> int:
         """Return the port of a dada_dbevent: set by a caller, else the observation's, else configured."""
@@ -221,11 +240,18 @@ class DADATrigger(DARCBase):
 
         Args:
             obs_config: observation configuration with `startpacket` and `duration`
+
+        Raises:
+            DARCError: one of these is missing
         """
         end = self._polcal_end or threading.Event()
-        start_unix = parsets.start_time_unix(obs_config)
+        start_unix = parsets.start_time_unix(obs_config, self.instrument)
+        utc_start = parsets.utc_start(obs_config, self.instrument)
+        duration_s = self._duration_s(obs_config)
+        if duration_s is None:
+            raise DADATriggerException("the observation's configuration has no duration")
         windows = dump_windows(
-            float(obs_config["duration"]),
+            duration_s,
             dump_s=self.polcal_dump_size,
             interval_s=self.polcal_interval,
             max_dumps=self.polcal_max_dumps,
@@ -238,4 +264,4 @@ class DADATrigger(DARCBase):
             if end.wait(max(0.0, start_unix + start_s - self.clock())):
                 return
             event = DadaEvent(start_s, end_s, 0.0, 0.0, 0.0, 0)
-            self.send_events(build_message(parsets.utc_start(obs_config), [event]).decode("ascii"), "IQUV")
+            self.send_events(build_message(utc_start, [event]).decode("ascii"), "IQUV")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats.lofar_packet import freeze_time, pack, unpack
 from darc.formats.trigger import NEEDED_BY_LOFAR
 from darc.network.mail import build_mail, mail_settings, send_mail
 from darc.network.queue_server import QueueServer
+from darc.outbox import Outbox
 from darc.science.dispersion import delay_s
 from darc.trigger_service import TriggerService
 
@@ -37,6 +39,7 @@ class LOFARTrigger(TriggerService):
     lofar_port: int
     lofar_freq: float
     lofar_tbb_buffer_size: float
+    waterfall_sb: int
     email_settings: dict[str, Any]
 
     server_class = LOFARTriggerQueueServer
@@ -47,6 +50,18 @@ class LOFARTrigger(TriggerService):
         self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(source_queue, *args, config_file=config_file, control_queue=control_queue, **kwargs)
+        self._mails: Outbox[dict[str, Any]] | None = None
+
+    def prepare(self) -> None:
+        """Start to send mails, then to collect."""
+        self._mails = Outbox("e-mail about a trigger", self.send_email, self.logger)
+        super().prepare()
+
+    def cleanup(self) -> None:
+        """Stop to collect, and send the mails that wait."""
+        super().cleanup()
+        if self._mails is not None:
+            self._mails.close(LAST_WAIT_S)
 
     def handle(self, trigger: dict[str, Any]) -> None:
         """Make a packet of a trigger and send it to LOFAR if that is enabled.
@@ -55,7 +70,7 @@ class LOFARTrigger(TriggerService):
             trigger: checked item
 
         Raises:
-            LOFARTriggerException: the packet could not be sent
+            DARCError: no packet can be made of it, or it could not be sent
         """
         packet = self._new_trigger(
             trigger["dm"], trigger["utc"], **_given(trigger, "nu_GHz"), test=trigger.get("test")
@@ -65,10 +80,10 @@ class LOFARTrigger(TriggerService):
             return
         self._send(packet)
         self.logger.warning("sent to %s:%d: %s", self.lofar_host, self.lofar_port, unpack(packet))
-        try:
+        if self._mails is not None:
+            self._mails.put(trigger)  # the next trigger must not wait for a mail server
+        else:
             self.send_email(trigger)
-        except DARCError as error:
-            self.logger.error("no e-mail about it: %s", error)
 
     def _new_trigger(self, dm: float, utc: str, nu_GHz: float = 1.37, test: bool | None = None) -> bytes:  # noqa: N803
         """Create a LOFAR trigger packet.
@@ -113,11 +128,14 @@ class LOFARTrigger(TriggerService):
         test = self.is_test(trigger.get("test"))
         settings = mail_settings(self.config.mail)
         subject = f"{'Test: ' if test else ''}LOFAR trigger at {trigger['utc']}, DM {trigger['dm']:.2f}"
-        body = "\n".join(f"{key:>15}: {value}" for key, value in sorted(trigger.items()))
-        send_mail(
-            settings,
-            build_mail(subject, settings.sender, to, f"LOFAR was asked to freeze its buffers.\n\n{body}\n"),
+        parameters = "\n".join(f"{key:>15}: {value}" for key, value in sorted(trigger.items()))
+        text = (
+            f"LOFAR was asked to freeze its buffers.\n\n{parameters}\n\n"
+            f"The data to look at are those of SB {self.waterfall_sb:02d}.\n"
         )
+        refused = send_mail(settings, build_mail(subject, settings.sender, to, text))
+        for recipient, reason in refused.items():
+            self.logger.error("no e-mail to %s: %s", recipient, reason)
 
 
 def _given(trigger: dict[str, Any], *keys: str) -> dict[str, Any]:

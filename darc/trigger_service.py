@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from darc.base import LONGEST_WAIT_S, DARCBase
+from darc.config import Config
 from darc.errors import DARCError
 from darc.formats.trigger import check_item, pick
 from darc.network.master_queues import server_address, server_key
@@ -47,18 +48,31 @@ class TriggerService(DARCBase, abc.ABC):
     # --- the process ---------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Serve the trigger queue and start to collect."""
+        """Serve the trigger queue and start to collect.
+
+        Raises:
+            DARCError: no key, or the address cannot be listened on
+        """
         self.trigger_queue = queue.Queue()
         address = server_address(self.config, self.service_name)
         key = server_key(self.config, self.service_name, make=True)
-        self._server = serve_queue(self.server_class, address, key, self.trigger_queue)
-        self.logger.info(
-            "serving the trigger queue on %s:%d; sending is %s", *self._server.address, self._state()
-        )
+        try:
+            self._server = serve_queue(
+                self.server_class, address, key, self.trigger_queue, validate=self._check
+            )
+        except OSError as error:
+            raise DARCError(
+                f"cannot serve the trigger queue on {address[0]}:{address[1]}: {error.strerror}; check "
+                f"{self.service_name}.server_address and server_port, and whether another one runs"
+            ) from error
+        self.logger.info("sending is %s", self._state())
         self._collector = threading.Thread(
             target=self._collect, args=(self.trigger_queue,), name="collector", daemon=True
         )
         self._collector.start()
+
+    def _check(self, item: Any) -> dict[str, Any]:
+        return check_item(item, self.needed)
 
     def cleanup(self) -> None:
         """Close the queue for the nodes; triggers that have arrived are still handled."""
@@ -115,16 +129,10 @@ class TriggerService(DARCBase, abc.ABC):
             ", all events are tests" if self.test else ""
         )
 
-    def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
-        """Take note of an observation; the switch stays as it was set.
-
-        Args:
-            obs_config: observation configuration
-            reload: whether to read the service's configuration again
-        """
-        send_events = self.send_events
-        super().start_observation(obs_config, reload)
-        self.send_events = send_events
+    def _settings(self, config: Config) -> dict[str, Any]:
+        """Leave the switch as it is when the configuration is read again: it may have been set by command."""
+        settings = super()._settings(config)
+        return {**settings, "send_events": getattr(self, "send_events", settings["send_events"])}
 
     # --- triggers ------------------------------------------------------------------------------------------
 
@@ -149,21 +157,21 @@ class TriggerService(DARCBase, abc.ABC):
         usable = []
         for item in trigger if isinstance(trigger, list) else [trigger]:
             try:
-                usable.append(check_item(item, self.needed))
+                usable.append(self._check(item))
             except DARCError as error:
                 self.logger.error("trigger refused: %s", error)
         if not usable:
             return
         best, nbeam = self._select_trigger(usable)
         self.logger.info("%d triggers in %d compound beams, taking %r", len(usable), nbeam, best)
-        self.handle(best)
+        self.handle({**best, "ncb": nbeam})
 
     @abc.abstractmethod
     def handle(self, trigger: dict[str, Any]) -> None:
         """Make an event of a trigger, and send it if that is enabled.
 
         Args:
-            trigger: checked item
+            trigger: checked item, with the number of compound beams that saw something at this time as `ncb`
         """
 
     def is_test(self, test: bool | None) -> bool:

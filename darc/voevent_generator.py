@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from astropy.coordinates import SkyCoord
-from astropy.time import Time
 
+from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats import voevent
 from darc.formats.trigger import NEEDED_BY_VOEVENT, NEW_SOURCE
-from darc.formats.utc import parse_utc
+from darc.formats.utc import as_astropy, parse_utc
 from darc.network.queue_server import QueueServer
-from darc.network.retry import RetryPolicy, retry
+from darc.network.retry import RetryPolicy
 from darc.network.vtp import TransportError, send_voevent
+from darc.outbox import Outbox
 from darc.science.pointing import galactic, position_angle_deg
 from darc.science.radiometer import gain_k_per_jy
 from darc.trigger_service import TriggerService
@@ -69,24 +68,18 @@ class VOEventGenerator(TriggerService):
         self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(source_queue, *args, config_file=config_file, control_queue=control_queue, **kwargs)
-        self._outbox: queue.Queue[Path | None] | None = None
-        self._sender: threading.Thread | None = None
+        self._outbox: Outbox[Path] | None = None
 
     def prepare(self) -> None:
         """Start to send, then to collect."""
-        self._outbox = queue.Queue()
-        self._sender = threading.Thread(
-            target=self._send_all, args=(self._outbox,), name="sender", daemon=True
-        )
-        self._sender.start()
+        self._outbox = Outbox("VOEvent", self._send, self.logger)
         super().prepare()
 
     def cleanup(self) -> None:
         """Stop to collect; documents that wait for the broker have one more attempt."""
         super().cleanup()
-        if self._outbox is not None and self._sender is not None:
-            self._outbox.put(None)
-            self._sender.join(self.broker_timeout)
+        if self._outbox is not None:
+            self._outbox.close(LAST_WAIT_S)
 
     def handle(self, trigger: dict[str, Any]) -> None:
         """Make a VOEvent of a trigger, store it, and send it if that is enabled.
@@ -120,7 +113,7 @@ class VOEventGenerator(TriggerService):
             gl=float(gl),
             gb=float(gb),
             gain=gain_k_per_jy(self.instrument),
-            posang=float(position_angle_deg(coord, Time(trigger["utc"]), self.instrument)),
+            posang=float(position_angle_deg(coord, as_astropy(trigger["utc"]), self.instrument)),
             test=trigger.get("test"),
             beam=None if trigger.get("cb") is None else int(trigger["cb"]),
             **optional,
@@ -240,13 +233,6 @@ class VOEventGenerator(TriggerService):
 
     # --- sending -------------------------------------------------------------------------------------------
 
-    def _send_all(self, outbox: queue.Queue[Path | None]) -> None:
-        while (path := outbox.get()) is not None:
-            try:
-                self._send(path)
-            except DARCError as error:
-                self.logger.error("%s not sent: %s", path, error)
-
     def _send(self, path: Path) -> None:
         """Send a stored document to the broker, again under the same ivorn if that fails."""
         host, port = self.broker_host, self.broker_port
@@ -254,14 +240,16 @@ class VOEventGenerator(TriggerService):
             raise VOEventGeneratorException(
                 "sending is enabled, but voevent_generator.broker_host is not configured"
             )
-        document = path.read_bytes()
-        receipt = retry(
+        try:
+            document = path.read_bytes()
+        except OSError as error:
+            raise VOEventGeneratorException(f"{path} is not there any more: {error.strerror}") from error
+        receipt = self._persist(
             lambda: send_voevent(host, port, document, timeout_s=self.broker_timeout),
-            RetryPolicy(first_s=FIRST_PAUSE_S, factor=2.0, max_s=LONGEST_PAUSE_S, attempts=self.retries + 1),
-            on=(TransportError,),
-            stop=self._stopping,
-            failed=lambda error, pause_s: self.logger.warning("%s; again in %s s", error, pause_s),
+            RetryPolicy(first_s=FIRST_PAUSE_S, max_s=LONGEST_PAUSE_S, attempts=self.retries + 1),
+            TransportError,
+            str(path),
         )
         if not receipt.accepted:
-            raise VOEventGeneratorException(f"refused by {receipt.by}: {receipt.reason}")
+            raise VOEventGeneratorException(f"{path} is refused by {receipt.by}: {receipt.reason}")
         self.logger.warning("%s sent to %s:%d, accepted by %s", path, host, port, receipt.by)

@@ -89,6 +89,8 @@ def master_queue(config: Config, service: str, logger: logging.Logger) -> Remote
         server_key(config, service),
         name=service,
         retry=RetryPolicy(first_s=0.2, factor=2.0, max_s=5.0),
+        # a second freeze of LOFAR's buffers would be worse than none
+        repeat=service != "lofar_trigger",
         max_age_s=config.section(service).max_trigger_age,  # type: ignore[attr-defined]
         logger=logger,
     )

@@ -37,6 +37,7 @@ class Rules:
         thresh_lofar: `max_cands_per_cluster`, `dm_frac_min`, `width_max`, `snr_min` for LOFAR and VOEvents
         lofar_trigger_sources: known sources with limits of their own
         thresh_lofar_override: those limits: `snr_min`, `width_max`, `cb`, `trigger_on_new_sources`
+        observed_name: name of the source in the observation, which may be an alias, or known to nobody
     """
 
     beam: int | None
@@ -54,6 +55,7 @@ class Rules:
     thresh_lofar: Mapping[str, float]
     lofar_trigger_sources: list[str]
     thresh_lofar_override: Mapping[str, Any]
+    observed_name: str | None = None
 
     def groups(self, triggers: NDArray[np.float64]) -> list[Group]:
         """Cluster the triggers of one batch for every selection that applies, known source first.
@@ -95,7 +97,7 @@ class Rules:
         """Return what LOFAR and VOEvents ask of a known source."""
         if kind == "pulsar":
             return _PULSAR
-        if name not in self.lofar_trigger_sources:
+        if not self._has_own_limits(name):
             return Limits(snr_min=self.thresh_lofar["snr_min"], width_max=self.thresh_lofar["width_max"])
         override = self.thresh_lofar_override
         allowed = override.get("cb")
@@ -110,8 +112,10 @@ class Rules:
         if self.source_kind == "pulsar":
             return _PULSAR
         override = self.thresh_lofar_override
-        if self.source_name in self.lofar_trigger_sources and not override.get("trigger_on_new_sources"):
-            return Limits(closed=f"no new sources in observations of {self.source_name}")
+        if self._has_own_limits(self.source_name) and not override.get("trigger_on_new_sources"):
+            return Limits(
+                closed=f"no new sources in observations of {self.observed_name or self.source_name}"
+            )
         thresh = self.thresh_lofar
         return Limits(
             snr_min=thresh["snr_min"],
@@ -119,3 +123,6 @@ class Rules:
             width_max=thresh["width_max"],
             count_max=thresh["max_cands_per_cluster"],
         )
+
+    def _has_own_limits(self, name: str | None) -> bool:
+        return not {name, self.observed_name}.isdisjoint(self.lofar_trigger_sources)
