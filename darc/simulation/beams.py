@@ -1,10 +1,8 @@
-"""Synthesised beams (SBs): which of them see a source, and how strongly.
+"""Synthesised beams (SBs): how strongly each of them sees a source.
 
-The dishes of an equidistant east-west array repeat their response along one direction; the tied-array beams
-(TABs) divide one such period. The period shrinks with frequency while a direction stays where it is, so a
-direction away from the centre moves through the TABs along the band. An SB follows one direction: per subband
-it takes the TAB that is there (van Leeuwen et al. 2023, A&A 672, A117). A source is therefore seen in part by
-SBs about one period away, which is how a celestial signal is told from interference.
+The TABs that an SB uses repeat along one direction, with a period that depends on frequency. A source is
+therefore seen in part by SBs about one period away, which is how a celestial signal is told from
+interference. `darc.science.beams` describes the beams.
 """
 
 from __future__ import annotations
@@ -12,25 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from darc.definitions import ARTS, Instrument
+from darc.science.beams import sb_table
 
-
-def sb_table(instrument: Instrument = ARTS) -> NDArray[np.intp]:
-    """Return the TAB that each SB uses in each subband, lowest frequency first.
-
-    The middle SB is the centre of the compound beam, TAB 0 at all frequencies. Neighbouring SBs are one TAB
-    apart at the top of the band and less below it.
-
-    Returns:
-        shape (nsynthesised_beam, nsubband), values 0 to ntab - 1
-
-    """
-    subband = np.arange(instrument.nsubband) + 0.5
-    bottom = instrument.top_freq_mhz(instrument.min_freq_mhz) - instrument.bandwidth_mhz
-    freq_mhz = bottom + subband * instrument.bandwidth_mhz / instrument.nsubband
-    direction = instrument.nsynthesised_beam // 2 - np.arange(instrument.nsynthesised_beam)
-    tab = np.round(direction[:, None] * freq_mhz / (bottom + instrument.bandwidth_mhz))
-    return tab.astype(np.intp) % instrument.ntab
+__all__ = ["sb_response", "sb_table"]
 
 
 def sb_response(table: NDArray[np.intp]) -> NDArray[np.float64]:
