@@ -131,7 +131,7 @@ class Channel:
 
 
 def _deliver(channels: list[Channel], label: str) -> bool:
-    """Pass on all there is to read; return False if a full queue has to be tried again."""
+    """Pass on what there is to read now; return False if a full queue has to be tried again."""
     delivered = True
     for channel in channels:
         step = _step(channel.reader.path)
@@ -146,6 +146,8 @@ def _deliver(channels: list[Channel], label: str) -> bool:
                 }
                 channel.target.put(message, block=False)
                 channel.reader.advance()
+                if block.at_end:
+                    break  # what AMBER is writing just now comes together with the next look
         except queue.Full:
             delivered = False
     return delivered
