@@ -1,0 +1,140 @@
+"""What a line of a log says, where it goes, and how often a mishap is told."""
+
+import logging
+import re
+
+import pytest
+
+from darc import logs
+from darc.errors import DARCError
+
+
+@pytest.fixture(autouse=True)
+def root_logger():
+    """Leave the root logger as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    root.handlers = []
+    yield root
+    for handler in root.handlers:
+        handler.close()
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def lines(path):
+    return path.read_text().splitlines()
+
+
+def test_a_line_says_when_how_grave_and_who(tmp_path):
+    logs.set_up_logging("amber_listener", tmp_path / "a" / "b.log")
+    logging.getLogger("anything").warning("no %s", "file")
+    (line,) = lines(tmp_path / "a" / "b.log")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} WARNING amber_listener: no file", line)
+
+
+def test_lines_of_an_observation_name_it(tmp_path):
+    logs.set_up_logging("dada_trigger", tmp_path / "log")
+    logs.set_observation("2019-05-18-23:51:13.B1933+16")
+    logging.info("sent")
+    logs.set_observation(None)
+    logging.info("idle")
+    first, second = lines(tmp_path / "log")
+    assert first.endswith(" dada_trigger [2019-05-18-23:51:13.B1933+16]: sent")
+    assert second.endswith(" dada_trigger: idle")
+
+
+def test_only_what_is_grave_enough_is_logged(tmp_path):
+    logs.set_up_logging("x", tmp_path / "log", "error")
+    logging.warning("no")
+    logging.error("yes")
+    assert len(lines(tmp_path / "log")) == 1
+
+
+def test_setting_it_up_again_replaces_what_was_there(tmp_path):
+    logs.set_up_logging("parent", tmp_path / "parent")
+    logs.set_up_logging("child", tmp_path / "child")
+    logging.info("to the child's")
+    assert lines(tmp_path / "parent") == [] and len(lines(tmp_path / "child")) == 1
+
+
+def test_a_log_that_is_rotated_by_another_program_loses_nothing(tmp_path):
+    logs.set_up_logging("x", tmp_path / "log")
+    logging.info("one")
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    logging.info("two")
+    assert len(lines(tmp_path / "log.1")) == len(lines(tmp_path / "log")) == 1
+
+
+def test_without_a_file_it_goes_to_standard_error(capsys):
+    logs.set_up_logging("x", None)
+    logging.info("hello")
+    assert "x: hello" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DARCError, match=r"cannot write the log .*file/log: .*change x\.log_file"):
+        logs.set_up_logging("x", tmp_path / "file" / "log")
+
+
+# --- mishaps that come in bursts ---------------------------------------------------------------------------
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Messages(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+@pytest.fixture
+def messages():
+    return Messages()
+
+
+@pytest.fixture
+def burst(messages):
+    logger = logging.Logger("burst")
+    logger.addHandler(messages)
+    return logs.Burst(logger, "bad lines", pause_s=10.0, clock=Clock())
+
+
+# a storm of damaged lines must not become a storm in the log
+def test_a_burst_is_logged_when_it_begins_and_when_it_has_ended(burst, messages):
+    for number in range(1000):
+        burst.clock.now = number * 0.01
+        burst.count(3, f"line {number}")
+        burst.tick()
+    assert messages.texts == ["bad lines, the first of which: 'line 0'"]
+    burst.clock.now += 10.1
+    burst.tick()
+    assert messages.texts[1:] == ["bad lines: 3000 in this burst, 3000 so far"]
+
+
+def test_the_next_burst_is_told_again_with_the_total(burst, messages):
+    for at in (0.0, 100.0):
+        burst.clock.now = at
+        burst.count(2, "x")
+        burst.flush()
+    assert messages.texts[-1] == "bad lines: 2 in this burst, 4 so far"
+
+
+def test_without_mishaps_nothing_is_said(burst, messages):
+    burst.tick()
+    burst.flush()
+    assert messages.texts == []
+
+
+def test_an_example_is_shortened(burst, messages):
+    burst.count(1, "x" * 100_000)
+    assert len(messages.texts[0]) < 300
