@@ -267,7 +267,7 @@ def unpack_samples(packed: NDArray[np.uint8], nbit: int) -> NDArray[np.uint8]:
         shape (..., n * 8 / nbit)
 
     """
-    return _unpacked_bytes(nbit)[packed].view(np.uint8)
+    return np.take(_unpacked_bytes(nbit), packed).view(np.uint8)
 
 
 @cache

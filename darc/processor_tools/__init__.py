@@ -1,0 +1,1 @@
+"""The steps of one observation's processing, from triggers to pictures."""
