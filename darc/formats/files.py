@@ -1,7 +1,12 @@
-"""Small text files that others wrote: read whole, up to a limit, with errors that name the file."""
+"""Files that are read or written whole, with errors that name the file.
+
+Small text files of others are read up to a limit; what others wait for appears complete or not at all.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -23,20 +28,60 @@ def read_text(path: Path, max_bytes: int, error_class: type[DARCError]) -> str:
     """Return the content of a UTF-8 file.
 
     Raises:
-        error_class: no regular file, not readable, larger than `max_bytes` or not UTF-8
+        error_class: as `read_bytes`, or not UTF-8
+    """
+    try:
+        return read_bytes(path, max_bytes, error_class).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise error_class(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def read_bytes(path: Path, max_bytes: int, error_class: type[DARCError]) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        error_class: no regular file, not readable, or larger than `max_bytes`
     """
     try:
         if not path.is_file():  # opening a FIFO would wait for its writer
             raise error_class(f"{path}: there is no such file; check the path")
         with path.open("rb") as stream:
             content = stream.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise error_class(f"{path}: larger than {max_bytes} bytes; is it the right file?")
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise error_class(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise error_class(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > max_bytes:
+        raise error_class(f"{path}: larger than {max_bytes} bytes; is it the right file?")
+    return content
+
+
+def write_complete(path: Path, content: str | bytes, error_class: type[DARCError]) -> None:
+    """Write a file that others wait for: it appears complete, in place of an older one, or not at all.
+
+    It is written beside its place, to `<name>.<process>.part`, and then renamed. Missing folders are made.
+
+    Raises:
+        error_class: it could not be written; names the disk's mount point when that is full
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            aside.write_bytes(data)
+            aside.replace(path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise error_class(f"{path}: cannot be written: {error.strerror}{_advice(error, path)}") from error
+
+
+def _advice(error: OSError, path: Path) -> str:
+    """Say which disk is full."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    disk = next(folder for folder in (path.absolute().parent, *path.absolute().parents) if folder.is_mount())
+    return f"; free space on the disk mounted at {disk}"
 
 
 def read_yaml_mapping(path: Path, max_bytes: int, error_class: type[DARCError]) -> dict[str, Any]:
