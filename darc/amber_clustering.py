@@ -140,8 +140,10 @@ class AMBERClustering(DARCBase):
         self._connect()
         self.parset = self._load_parset(obs_config)
         self._get_source()
-        start_unix = parsets.start_time_unix(obs_config, self.instrument)
-        self.utc_start = Time(start_unix, format="unix", precision=6)
+        parsets.start_time_unix(obs_config, self.instrument)
+        # seconds and their fraction apart: one number of that size cannot hold every microsecond
+        seconds, packets = divmod(int(obs_config["startpacket"]), self.instrument.time_unit_hz)
+        self.utc_start = Time(seconds, packets / self.instrument.time_unit_hz, format="unix", precision=6)
         self.dm_gal = self._galactic_dm(self._get_pointing())
         self.context = Context(
             self.instrument,

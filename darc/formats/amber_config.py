@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 
 from darc.errors import DARCError
-from darc.formats.parset import parse_parset
+from darc.formats.files import read_text, shown
+from darc.formats.parset import ParsetError, parse_parset
+
+#: Limit of the file in bytes; real ones have less than 10 kB.
+MAX_FILE_BYTES = 2**20
 
 
 def count_instances(path: Path | str) -> int:
@@ -18,20 +22,20 @@ def count_instances(path: Path | str) -> int:
     Raises:
         DARCError: the file cannot be read, or the list is missing, no list or empty
     """
+    if not isinstance(path, str | Path):
+        raise DARCError(f"amber_config of the observation is {path!r}, not the path of AMBER's settings")
     try:
-        settings = parse_parset(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DARCError(
-            f"cannot read AMBER's settings {path}: {error}; see `amber_config` of the observation"
-        ) from error
+        settings = parse_parset(read_text(Path(path), MAX_FILE_BYTES, DARCError))
+    except ParsetError as error:
+        raise DARCError(f"{path}: {error}") from error
     text = settings.get("opencl_device")
     try:
         devices = json.loads(str(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         devices = None
     if not isinstance(devices, list) or not devices:
         raise DARCError(
-            f"{path}: opencl_device is {text!r}; it has to be a list with one entry per AMBER instance, "
+            f"{path}: opencl_device is {shown(text)}; it has to be a list with one entry per AMBER instance, "
             "such as [1, 2, 3]"
         )
     return len(devices)

@@ -13,7 +13,6 @@ from darc.network.queue_server import QueueServer
 from darc.network.remote_queue import RemoteQueue
 from darc.network.retry import RetryPolicy
 
-LOOPBACK = "127.0.0.1"
 #: Bytes of a key that we make; written in hexadecimal.
 KEY_BYTES = 32
 
@@ -26,9 +25,7 @@ def server_address(config: Config, service: str) -> tuple[str, int]:
         service: `lofar_trigger` or `voevent_generator`
     """
     section = config.section(service)
-    master = config.nodes.master
-    host = section.server_address or (master.address if master is not None else LOOPBACK)  # type: ignore[attr-defined]
-    return host, section.server_port  # type: ignore[attr-defined]
+    return section.server_address, section.server_port  # type: ignore[attr-defined]
 
 
 def server_key(config: Config, service: str, *, make: bool = False) -> bytes:
@@ -69,8 +66,10 @@ def _make_key(path: Path) -> None:
         file.write(secrets.token_hex(KEY_BYTES) + "\n")
 
 
-def master_queue(config: Config, service: str, logger: logging.Logger) -> RemoteQueue | None:
-    """Return the connection to the trigger queue of a service of the master node; None if there is none.
+def master_queue(config: Config, service: str, logger: logging.Logger) -> RemoteQueue:
+    """Return the connection to the trigger queue of a service of the master node.
+
+    It is made in the background, again and again.
 
     Args:
         config: configuration
@@ -80,9 +79,6 @@ def master_queue(config: Config, service: str, logger: logging.Logger) -> Remote
     Raises:
         DARCError: this node does not have the key
     """
-    if config.nodes.master is None and config.section(service).server_address is None:  # type: ignore[attr-defined]
-        logger.error("no master node is configured (nodes.master): nothing is sent to its %s", service)
-        return None
     return RemoteQueue(
         QueueServer,
         server_address(config, service),
