@@ -157,7 +157,8 @@ class DADATrigger(DARCBase):
             try:
                 trigger = DumpTrigger.from_item(item)
                 utc_start = self.utc_start or trigger.utc_start_text
-                events.setdefault((trigger.stokes, utc_start), []).append(self._event(trigger))
+                event = self._event(trigger)
+                events.setdefault((trigger.stokes, utc_start), []).append(event)
             except DARCError as error:
                 self.logger.error("trigger refused: %s", error)
         if not events:
@@ -263,5 +264,8 @@ class DADATrigger(DARCBase):
         for start_s, end_s in windows:
             if end.wait(max(0.0, start_unix + start_s - self.clock())):
                 return
+            if self.clock() - start_unix - start_s > self.instrument.ring_buffer_s:
+                self.logger.error("no dump at %g s: the service was started too late for its data", start_s)
+                continue
             event = DadaEvent(start_s, end_s, 0.0, 0.0, 0.0, 0)
             self.send_events(build_message(utc_start, [event]).decode("ascii"), "IQUV")

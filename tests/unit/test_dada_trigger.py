@@ -1,0 +1,476 @@
+"""What dada_dbevent is told, when, and what becomes of a message that it does not get."""
+
+import itertools
+import math
+import queue
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from astropy.time import Time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darc.dada_trigger import DADATrigger, DADATriggerException
+from darc.errors import DARCError
+from darc.formats.parset import load_obs_config
+from darc.simulation.dada_dbevent import Dump, RingBuffer, parse_message
+from darc.simulation.observation import Observation
+
+#: of the beamformer; the data headers say 23:51:13
+START = datetime(2019, 5, 18, 23, 51, 12, 640_000, tzinfo=UTC)
+UTC_START = datetime(2019, 5, 18, 23, 51, 13, tzinfo=UTC)
+PORTS = {31000: "I", 31001: "IQUV"}
+
+
+class Receivers:
+    """Stands for both dada_dbevents: keeps what each is sent; refuses the first connections if told to."""
+
+    def __init__(self):
+        self.messages = {stokes: [] for stokes in PORTS.values()}
+        self.addresses = []
+        self.timeouts = set()
+        self.refusals = 0
+
+    def connect(self, address, timeout):
+        self.addresses.append(address)
+        self.timeouts.add(timeout)
+        if self.refusals:
+            self.refusals -= 1
+            raise ConnectionRefusedError("nobody listens")
+        return Connection(self.messages.setdefault(PORTS.get(address[1]), []))
+
+    def only(self, stokes):
+        (message,) = self.messages.pop(stokes)
+        assert not any(self.messages.values())
+        return message
+
+
+class Connection:
+    """Counts as one message, however many pieces it is sent in: the receiver asks for a single one."""
+
+    def __init__(self, messages):
+        self.messages = messages
+        self.sent = []
+
+    def __enter__(self):
+        return self
+
+    def sendall(self, data):
+        self.sent.append(data)
+
+    def __exit__(self, *_):
+        (message,) = self.sent
+        self.messages.append(message)
+
+
+@pytest.fixture
+def receivers(monkeypatch):
+    receivers = Receivers()
+    monkeypatch.setattr("darc.dada_trigger.socket.create_connection", receivers.connect)
+    return receivers
+
+
+@pytest.fixture
+def service(tmp_path, receivers):
+    (tmp_path / "config.yaml").write_text("""
+nodes: {workers: {here: 0}}
+dada_trigger: {log_file: /nowhere/log, port_i: 31000, port_iquv: 31001, send_timeout: 3.5}
+""")
+    service = DADATrigger(queue.Queue(), config_file=tmp_path / "config.yaml", node="here")
+    yield service
+    service.cleanup()
+
+
+@pytest.fixture
+def observe(tmp_path, service):
+    """Start an observation whose dada_dbevents are those of the configuration."""
+
+    def observe(source="B1933+16", **settings):
+        observation = Observation(source, START, 299.008, event_ports={0: (31000, 31001)}, **settings)
+        files = observation.write(tmp_path / source)
+        service.start_observation(load_obs_config(files.workers[0]), reload=False)
+
+    return observe
+
+
+def trigger(**change):
+    return {
+        "stokes": "IQUV", "dm": 56.791, "beam": 35, "width": 25, "snr": 12.5, "time": 20.036,
+        "utc_start": Time(START), **change,
+    }  # fmt: skip
+
+
+def send(service, *triggers):
+    """Have triggers sent, and wait until they are."""
+    service._handle({"command": "trigger", "trigger": list(triggers)})
+    service.cleanup()
+
+
+def windows(message):
+    """Start and end in ms, from UTC_START, of the events of a message that dada_dbevent would survive."""
+    return [(event.start_ms, event.end_ms) for event in parse_message(message)[1]]
+
+
+# --- messages ----------------------------------------------------------------------------------------------
+
+
+def test_the_message_to_the_last_byte(service, observe, receivers):
+    observe()
+    send(service, trigger())
+    assert receivers.only("IQUV") == (
+        b"N_EVENTS 1\n2019-05-18-23:51:13\n"
+        b"2019-05-18-23:51:30 988 2019-05-18-23:51:37 132 56.791 12.5 25 35\n"
+    )
+
+
+# startpacket's time (23:51:12.64) rounded or cut instead of the headers' start: every event would be dropped
+def test_the_window_is_dumped_from_the_data_of_this_observation(service, observe, receivers):
+    observe()
+    send(service, trigger())
+    (outcome,) = RingBuffer(UTC_START).receive(receivers.only("IQUV"), UTC_START.timestamp() + 25.0)
+    assert isinstance(outcome, Dump)
+    assert outcome.start_ms <= 20_036 - 2048 and outcome.end_ms >= 20_036 + 2048 + 2048
+
+
+def test_all_triggers_of_a_set_go_in_one_message_per_stokes(service, observe, receivers):
+    observe()
+    send(service, trigger(), trigger(stokes="I", time=30.0), trigger(time=50.0), trigger(stokes="I"))
+    for stokes in ("I", "IQUV"):
+        (message,) = receivers.messages[stokes]
+        assert len(parse_message(message)[1]) == 2
+
+
+def test_it_is_sent_to_the_local_receiver_of_its_stokes_without_waiting_long(service, observe, receivers):
+    observe()
+    send(service, trigger(stokes="I"))
+    assert (receivers.addresses, receivers.timeouts) == ([("127.0.0.1", 31000)], {3.5})
+
+
+@pytest.mark.parametrize(
+    ("dm", "time_s", "expected"),
+    [
+        (0.0, 20.0, (17_952, 24_096)),
+        (2048.0, 20.0, (17_952, 24_096)),
+        (3000.0, 20.0, (17_952, 25_048)),
+        (0.0, 1.0, (0, 6144)),
+        (0.0, 0.0, (0, 6144)),
+        (0.0, 298.0, (295_952, 299_008)),
+        (0.0, 301.0, (298_952, 299_008)),
+    ],
+)
+def test_the_window_around_a_trigger(service, observe, receivers, dm, time_s, expected):
+    observe()
+    send(service, trigger(dm=dm, time=time_s))
+    assert windows(receivers.only("IQUV")) == [expected]
+
+
+def test_the_limits_of_the_window_are_configured(service, observe, receivers):
+    observe()
+    service.min_window_size, service.delay_end = 5.0, 1.0
+    send(service, trigger(dm=100, time=20.0))
+    assert windows(receivers.only("IQUV")) == [(17_952, 26_000)]
+
+
+def test_without_an_observation_the_trigger_says_when_the_data_began(service, receivers):
+    send(service, trigger(utc_start="2019-05-18-23:51:13"), trigger(utc_start=Time(UTC_START), time=400.0))
+    utc_start, events = parse_message(receivers.only("IQUV"))
+    assert utc_start == UTC_START and len(events) == 2
+
+
+# --- where the message goes --------------------------------------------------------------------------------
+
+
+def test_the_observation_says_where_its_receivers_are(service, observe, receivers):
+    observe()
+    service.obs_config["network_port_event_iquv"] = 6123
+    send(service, trigger())
+    assert receivers.addresses == [("127.0.0.1", 6123)]
+
+
+def test_what_a_caller_sets_goes_before_that(service, observe, receivers):
+    observe()
+    service.obs_config["network_port_event_iquv"] = 6123
+    service.port_iquv = 7123
+    send(service, trigger())
+    assert receivers.addresses == [("127.0.0.1", 7123)]
+
+
+def test_the_configuration_serves_where_nothing_else_is_said(service, receivers):
+    send(service, trigger())
+    assert receivers.addresses == [("127.0.0.1", 31001)]
+
+
+# --- triggers that cannot be sent --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"stokes": "QUV"}, {"dm": "high"}, {"dm": math.nan}, {"dm": -1}, {"beam": math.inf}, {"snr": None}),
+        *({"time": -1.0}, {"time": 302.0}, {"width": 10**400}),
+    ],
+    ids=repr,
+)
+def test_a_bad_trigger_costs_only_itself(service, observe, receivers, caplog, bad):
+    observe()
+    send(service, trigger(**bad), trigger(), trigger(stokes="I", **bad) if "stokes" not in bad else 5)
+    assert len(parse_message(receivers.only("IQUV"))[1]) == 1
+    assert caplog.text.count("trigger refused") == 2
+
+
+@pytest.mark.parametrize(
+    "triggers", [{}, {"trigger": None}, {"trigger": []}, {"trigger": 5}, {"trigger": ["x"]}]
+)
+def test_a_message_without_a_usable_trigger_is_refused(service, observe, receivers, caplog, triggers):
+    observe()
+    service._handle({"command": "trigger", **triggers})
+    assert "trigger refused" in caplog.text
+    assert receivers.addresses == []
+
+
+def test_a_single_trigger_need_not_be_in_a_list(service, observe, receivers):
+    observe()
+    service._handle({"command": "trigger", "trigger": trigger()})
+    service.cleanup()
+    assert receivers.only("IQUV")
+
+
+def test_a_stokes_that_does_not_exist_is_refused(service):
+    with pytest.raises(DADATriggerException, match="neither I nor IQUV"):
+        service.send_events("N_EVENTS 0\n", "V")
+
+
+def test_an_unknown_command_is_refused(service, caplog):
+    service._handle({"command": "dump_everything"})
+    assert "unknown command refused" in caplog.text
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+_TRIGGER = st.fixed_dictionaries({}, optional=dict.fromkeys(trigger(), _ANY)).map(
+    lambda change: trigger(**change)
+)
+
+
+def test_whatever_comes_is_refused_or_survived_by_dada_dbevent(service, observe, receivers):
+    observe()
+
+    @given(_ANY | _TRIGGER | st.lists(_ANY | _TRIGGER, max_size=3), st.booleans())
+    @settings(max_examples=100, deadline=None)
+    def check(triggers, observing):
+        service.utc_start = "2019-05-18-23:51:13" if observing else None
+        service._handle({"command": "trigger", "trigger": triggers})
+
+    check()
+    service.cleanup()
+    for message in itertools.chain(*receivers.messages.values()):
+        parse_message(message)
+
+
+# --- receivers that are away -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(service):
+    """Time that passes while the service waits."""
+
+    class Clock:
+        now = UTC_START.timestamp() + 25.0
+
+        def __call__(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+    service.clock = clock = Clock()
+    service._pause = clock.sleep
+    return clock
+
+
+def test_a_message_is_repeated_until_it_arrives(service, observe, receivers, clock, caplog):
+    observe()
+    receivers.refusals = 20
+    send(service, trigger())
+    assert len(receivers.addresses) == 21
+    assert receivers.only("IQUV")
+    assert "nobody listens; again in 0.2 s" in caplog.text
+
+
+def test_a_message_is_given_up_when_its_data_have_left_the_ring_buffer(
+    service, observe, receivers, clock, caplog
+):
+    observe()
+    receivers.refusals = math.inf
+    begin = clock.now
+    send(service, trigger())
+    assert 9.5 <= clock.now - begin <= 10.0
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "127.0.0.1:31001: nobody listens; its data are lost" in error.message
+
+
+def test_one_receiver_that_is_away_does_not_hold_up_the_other(service, observe, receivers):
+    observe()
+    away, arrived, connect = threading.Event(), threading.Event(), receivers.connect
+
+    def connect_i_late(address, timeout):
+        if address[1] == 31000:
+            away.wait(20)
+        else:
+            arrived.set()
+        return connect(address, timeout)
+
+    receivers.connect = connect_i_late
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("darc.dada_trigger.socket.create_connection", connect_i_late)
+        service.send_event([trigger(stokes="I"), trigger()])
+        assert arrived.wait(20)
+        away.set()
+        service.cleanup()
+    assert [len(receivers.messages[stokes]) for stokes in ("I", "IQUV")] == [1, 1]
+
+
+def test_at_the_end_of_the_service_each_message_has_one_more_attempt(service, observe, receivers, caplog):
+    observe()
+    receivers.refusals = math.inf
+    service._stopping = threading.Event()
+    service.stop()
+    send(service, trigger())
+    assert len(receivers.addresses) == 1
+    assert "its data are lost" in caplog.text
+
+
+def test_cleaning_up_ends_all_threads(service, observe):
+    before = set(threading.enumerate())
+    observe("3C286polcal")
+    service.send_events("anything", "I")
+    service.cleanup()
+    assert set(threading.enumerate()) <= before
+
+
+# --- polarisation calibration ------------------------------------------------------------------------------
+
+
+class Waits:
+    """Stands for the event that ends the dumps, and notes how long the service waits for it."""
+
+    def __init__(self, clock, stopped_after=math.inf):
+        self.clock, self.stopped_after = clock, stopped_after
+        self.times = []
+
+    def wait(self, seconds):
+        self.clock.now += seconds
+        self.times.append(self.clock.now - START.timestamp())
+        return len(self.times) > self.stopped_after
+
+    def set(self):
+        pass
+
+
+def test_a_polarisation_calibrator_refuses_other_triggers(service, observe, receivers, caplog):
+    observe("3C286polcal")
+    send(service, trigger())
+    assert "trigger refused: this is a polarisation calibration" in caplog.text
+    assert receivers.addresses == []
+
+
+def test_the_next_observation_takes_triggers_again(service, observe, receivers):
+    observe("3C286polcal")
+    observe("B1933+16")
+    send(service, trigger())
+    assert receivers.only("IQUV")
+
+
+@pytest.mark.parametrize(("source", "beam"), [("3C286polcal", 5), ("3C286", 0)])
+def test_it_is_one_only_in_the_beam_that_has_the_source(service, observe, receivers, source, beam):
+    observe(source, source_beam=beam)
+    send(service, trigger())
+    assert receivers.only("IQUV")
+
+
+def test_its_dumps_are_sent_at_regular_intervals(service, observe, receivers, clock):
+    observe()
+    clock.now = START.timestamp()
+    service._polcal_end = waits = Waits(clock)
+    service.polcal_dumps(service.obs_config)
+    service.cleanup()
+    assert waits.times == pytest.approx([60, 120, 180, 240])
+    length_ms = 30 * 1024  # 30 s are 29.3 pages of 1.024 s
+    assert [windows(message) for message in receivers.messages["IQUV"]] == [
+        [(start_s * 1000, start_s * 1000 + length_ms)] for start_s in (60, 120, 180, 240)
+    ]
+    assert receivers.messages["I"] == []
+
+
+def test_a_dump_that_would_end_after_the_observation_is_left_out(service, observe, receivers, clock):
+    observe()
+    service._polcal_end = Waits(clock)
+    service.polcal_dump_size, service.polcal_max_dumps = 60.0, 9
+    service.polcal_dumps(service.obs_config)
+    service.cleanup()
+    assert len(receivers.messages["IQUV"]) == 3
+
+
+def test_a_service_that_is_started_late_leaves_out_what_has_left_the_ring_buffer(
+    service, observe, receivers, clock, caplog
+):
+    observe()
+    clock.now = START.timestamp() + 131.0
+    service._polcal_end = Waits(clock)
+    service.polcal_dumps(service.obs_config)
+    service.cleanup()
+    assert [windows(message)[0][0] for message in receivers.messages["IQUV"]] == [180_000, 240_000]
+    assert caplog.text.count("started too late") == 2
+
+
+def test_dumps_end_with_the_observation(service, observe, receivers, clock):
+    observe()
+    service._polcal_end = Waits(clock, stopped_after=1)
+    service.polcal_dumps(service.obs_config)
+    service.cleanup()
+    assert len(receivers.messages["IQUV"]) == 1
+
+
+def test_the_dumps_begin_with_the_observation_and_end_with_it(service, observe, receivers):
+    service.clock = lambda: START.timestamp() - 5.0
+    observe("3C286polcal")
+    assert service._polcal.is_alive()
+    service.stop_observation()
+    assert service._polcal is None
+    service.cleanup()
+    assert receivers.messages["IQUV"] == []
+
+
+def test_dumps_that_cannot_be_planned_are_told(service, observe, caplog):
+    observe("3C286polcal")
+    service.start_observation(service.obs_config | {"duration": None}, reload=False)
+    service.stop_observation()
+    assert (
+        "no dumps of the polarisation calibrator: the observation's configuration has no duration"
+        in caplog.text
+    )
+
+
+# --- the observation ---------------------------------------------------------------------------------------
+
+
+def test_the_observation_parset(service, observe):
+    observe()
+    assert service._load_parset(service.obs_config)["task.source.name"] == "B1933+16"
+
+
+def test_without_a_parset_triggers_are_taken(service, receivers, caplog):
+    service.start_observation({"startpacket": 1217362088000000, "duration": 299.0}, reload=False)
+    assert service._load_parset(service.obs_config) is None
+    send(service, trigger())
+    assert parse_message(receivers.only("IQUV"))[0] == START.replace(microsecond=0)
+    assert "no observation parset" in caplog.text
+
+
+def test_an_observation_without_a_start_is_refused(service):
+    with pytest.raises(DARCError, match="startpacket"):
+        service.start_observation({"duration": 299.0}, reload=False)
