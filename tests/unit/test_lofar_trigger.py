@@ -1,0 +1,371 @@
+"""When LOFAR is asked to freeze its buffers, with what, and who is told."""
+
+import itertools
+import queue
+from email.message import EmailMessage
+
+import pytest
+
+from darc.errors import DARCError
+from darc.lofar_trigger import LOFARTrigger, LOFARTriggerException, LOFARTriggerQueueServer
+from darc.network.mail import MailError
+from darc.network.queue_server import QueueServer
+from darc.simulation.lofar_receiver import LOFARPacket, decode
+
+#: The documented example: 5 s of buffer, arrival at 1.37 GHz.
+EXAMPLE = LOFARPacket(1546452008, 265, 56.8, test=True)
+
+
+@pytest.fixture
+def outside(monkeypatch):
+    """Stands for all that is outside of this node: keeps packets and mails, in their order."""
+    sent = []
+
+    class Socket:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def sendto(self, packet, address):
+            if address[0] == "unreachable":
+                raise OSError("no route")
+            sent.append((address, decode(packet)))
+
+    def send_mail(settings, mail):
+        sent.append(mail)
+        return {"gone@example.org": "no such mailbox"} if "gone@example.org" in mail["To"] else {}
+
+    monkeypatch.setattr("darc.lofar_trigger.socket.socket", Socket)
+    monkeypatch.setattr("darc.lofar_trigger.send_mail", send_mail)
+    return sent
+
+
+@pytest.fixture
+def service(tmp_path, outside):
+    (tmp_path / "config.yaml").write_text("""
+nodes: {master: {name: here}}
+mail: {sender: arts@example.org}
+lofar_trigger:
+  log_file: /nowhere/log
+  server_auth: a-key-for-tests
+  lofar_host: lofar
+  send_events: true
+  email_settings: {to: [observers@example.org]}
+""")
+    return LOFARTrigger(
+        queue.Queue(), config_file=tmp_path / "config.yaml", node="here", control_queue=queue.Queue()
+    )
+
+
+def item(**change):
+    return {"dm": 56.791, "utc": "2019-01-02T18:00:00", "snr": 15.0, "cb": 0, "nu_GHz": 1.37, **change}
+
+
+def packets(outside):
+    return [sent[1] for sent in outside if isinstance(sent, tuple)]
+
+
+def mails(outside):
+    return [sent for sent in outside if isinstance(sent, EmailMessage)]
+
+
+# --- the packet --------------------------------------------------------------------------------------------
+
+
+def test_the_documented_example(service):
+    assert decode(service._new_trigger(56.791, "2019-01-02T18:00:00", nu_GHz=1.37)) == EXAMPLE
+    assert decode(service._new_trigger(56.791, "2019-01-02T18:00:00")) == EXAMPLE
+
+
+def test_the_frequency_and_the_buffer_are_configured(service):
+    service.lofar_freq, service.lofar_tbb_buffer_size = 150.0, 0.0
+    packet = decode(service._new_trigger(100.0, "2019-01-02T18:00:00.500", nu_GHz=1.4))
+    # 4148.808 x 100 / 150^2 - 4148.808 x 100 / 1400^2 = 18.2275 s
+    assert packet.freeze_time_s * 1000 + packet.freeze_time_ms == 1546452000_500 + 18_227
+
+
+# a trigger without the key `test` overriding `test: True` of the configuration: a real telescope triggered
+@pytest.mark.parametrize(
+    ("configured", "said", "test"),
+    [
+        *((True, None, True), (True, False, True), (True, True, True)),
+        *((False, None, False), (False, False, False), (False, True, True), (False, "False", True)),
+    ],
+)
+def test_the_configuration_decides_what_is_a_test_and_a_trigger_can_only_add_to_it(
+    service, outside, configured, said, test
+):
+    service.test = configured
+    assert decode(service._new_trigger(1.0, "2019-01-02T18:00:00", test=said)).test == test
+    service.create_and_send(item(test=said))
+    if said is None:
+        service.create_and_send(item())
+    assert {packet.test for packet in packets(outside)} == {test}
+
+
+def test_a_time_that_is_not_said_to_be_at_another_frequency_is_at_the_centre_of_the_band(service, outside):
+    service.create_and_send({"dm": 56.791, "utc": "2019-01-02T18:00:00", "snr": 15.0, "cb": 0})
+    assert packets(outside) == [EXAMPLE]
+
+
+# --- choosing ----------------------------------------------------------------------------------------------
+
+
+def test_known_sources_go_first_then_the_brightest_and_beams_are_counted():
+    triggers = [
+        item(snr=90.0, cb=1, name="candidate"),
+        item(snr=11.0, cb=2, name="R1"),
+        item(snr=12.0, cb=2, name="R2"),
+    ]
+    best, ncb = LOFARTrigger._select_trigger(triggers)
+    assert (best["name"], ncb) == ("R2", 2)
+
+
+def test_one_of_several_is_sent(service, outside):
+    service.create_and_send([item(snr=10.0, dm=1.0), item(snr=30.0, dm=3.0), item(snr=20.0, dm=2.0)])
+    assert [packet.dm for packet in packets(outside)] == [3.0]
+
+
+def test_what_came_within_the_interval_is_one_event(service, outside):
+    service.interval = 1000.0
+    triggers = queue.Queue()
+    for entry in (item(snr=10.0, dm=1.0), item(snr=30.0, dm=3.0), None):
+        triggers.put(entry)
+    service._collect(triggers)
+    assert [packet.dm for packet in packets(outside)] == [3.0]
+
+
+def test_what_comes_after_the_interval_is_the_next_event(service, outside):
+    now = itertools.count(0.0, 10.0)
+    service.monotonic = lambda: next(now)
+    triggers = queue.Queue()
+    for entry in (item(dm=1.0), item(dm=2.0), None):
+        triggers.put(entry)
+    service._collect(triggers)
+    assert [packet.dm for packet in packets(outside)] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"dm": None}, {"dm": "high"}, {"utc": "yesterday"}, {"utc": 5}, {"snr": None}, {"cb": "x"}],
+    ids=repr,
+)
+def test_a_bad_item_is_refused_by_name_and_costs_only_itself(service, outside, caplog, bad):
+    service.create_and_send([item(**bad), item(dm=2.0), 5])
+    assert [packet.dm for packet in packets(outside)] == [2.0]
+    assert caplog.text.count("trigger refused") == 2
+
+
+def test_an_item_that_no_packet_can_carry_costs_only_itself(service, outside, caplog):
+    service.interval = 0.0
+    triggers = queue.Queue()
+    for entry in (item(dm=7000.0), item(dm=2.0), None):
+        triggers.put(entry)
+    service._collect(triggers)
+    assert [packet.dm for packet in packets(outside)] == [2.0]
+    assert "nothing sent: DM 7000.0 does not fit" in caplog.text
+
+
+def test_without_a_usable_item_nothing_happens(service, outside):
+    service.create_and_send([])
+    service.create_and_send([{}])
+    assert outside == []
+
+
+# --- the switch --------------------------------------------------------------------------------------------
+
+
+def switch(service, word):
+    service._handle({"command": word, "id": 3})
+    return service.control_queue.get(block=False)
+
+
+def test_sending_is_switched_by_command(service, outside):
+    assert switch(service, "disable") == {
+        "status": "Success",
+        "message": "disabled, all events are tests",
+        "id": 3,
+    }
+    service.create_and_send(item())
+    assert outside == []
+    assert switch(service, "enable")["message"].startswith("enabled")
+    service.create_and_send(item())
+    assert len(packets(outside)) == 1
+
+
+def test_the_state_is_told_and_not_changed_by_asking(service):
+    service.test = False
+    for expected in ("enabled", "disabled"):
+        service._switch_command("status")
+        assert service.control_queue.get(block=False)["message"] == expected
+        assert service.send_events == (expected == "enabled")
+        service._switch_command("disable")
+        service.control_queue.get(block=False)
+
+
+def test_nothing_is_sent_unless_it_is_enabled(tmp_path, outside, caplog):
+    (tmp_path / "config.yaml").write_text("lofar_trigger: {server_auth: a-key-for-tests, lofar_host: lofar}")
+    service = LOFARTrigger(queue.Queue(), config_file=tmp_path / "config.yaml")
+    service.create_and_send(item())
+    assert outside == []
+    assert "not sent, as sending is disabled: freeze at 2019-01-02T18:00:08.265, DM 56.8, test" in caplog.text
+
+
+def test_the_switch_outlasts_the_start_of_an_observation_that_reads_the_configuration_again(service):
+    switch(service, "disable")
+    service.interval = 9.0
+    service._handle(
+        {"command": "start_observation", "obs_config": {"datetimesource": "x"}, "reload_conf": True}
+    )
+    assert (service.send_events, service.interval) == (False, 1.0)
+
+
+def test_an_attribute_is_told(service):
+    service._get_attribute({"command": "get_attr", "attribute": "lofar_freq"})
+    assert service.control_queue.get(block=False)["message"] == {"LOFARTrigger.lofar_freq": "200.0"}
+
+
+def test_the_key_of_the_queue_is_not_told(service):
+    service._get_attribute({"command": "get_attr", "attribute": "server_auth"})
+    service._get_attribute({"command": "get_attr", "attribute": "config"})
+    for _ in range(2):
+        assert "a-key" not in str(service.control_queue.get(block=False))
+
+
+def test_an_unknown_command_is_refused(service, caplog):
+    service._handle({"command": "fire"})
+    assert "unknown command refused" in caplog.text
+
+
+# --- sending -----------------------------------------------------------------------------------------------
+
+
+def test_a_packet_goes_to_lofar_once(service, outside):
+    service.create_and_send(item())
+    assert [sent for sent in outside if isinstance(sent, tuple)] == [(("lofar", 31662), EXAMPLE)]
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("unreachable", "no route"), (None, "lofar_host is not configured")]
+)
+def test_a_packet_that_cannot_be_sent_is_an_error_and_no_mail_claims_it_was(service, outside, host, reason):
+    service.lofar_host = host
+    with pytest.raises(LOFARTriggerException, match=reason):
+        service.create_and_send(item())
+    assert outside == []
+
+
+def test_observers_are_told_after_the_packet_is_sent(service, outside):
+    service.create_and_send([item(ra=83.63, flux=3.4, name="R1", cb=3), item(snr=1.0, cb=5)])
+    assert isinstance(outside[0], tuple)
+    (mail,) = mails(outside)
+    assert (mail["To"], mail["From"]) == ("observers@example.org", "arts@example.org")
+    assert mail["Subject"] == "Test: LOFAR trigger at 2019-01-02T18:00:00, DM 56.79"
+    text = mail.get_content()
+    for line in (
+        "dm: 56.791",
+        "utc: 2019-01-02T18:00:00",
+        "flux: 3.4",
+        "name: R1",
+        "cb: 3",
+        "ncb: 2",
+        "SB 35",
+    ):
+        assert line in text
+
+
+def test_a_mail_about_a_real_trigger_does_not_say_test(service, outside):
+    service.test = False
+    service.send_email(item())
+    assert mails(outside)[0]["Subject"].startswith("LOFAR trigger at")
+
+
+def test_without_recipients_there_is_no_mail(service, outside):
+    service.email_settings = {"to": []}
+    service.create_and_send(item())
+    assert len(outside) == 1
+
+
+def test_a_recipient_that_is_refused_is_logged(service, caplog):
+    service.email_settings = {"to": ["observers@example.org", "gone@example.org"]}
+    service.send_email(item())
+    assert "no e-mail to gone@example.org: no such mailbox" in caplog.text
+
+
+def test_a_mail_server_that_is_away_does_not_keep_the_next_trigger(service, outside, monkeypatch, caplog):
+    def refuse(settings, mail):
+        raise MailError("nobody listens")
+
+    monkeypatch.setattr("darc.lofar_trigger.send_mail", refuse)
+    monkeypatch.setattr("darc.trigger_service.serve_queue", lambda *_, **__: Server())
+    service.interval = 0.0
+    service.prepare()
+    service.trigger_queue.put(item(dm=1.0))
+    service.trigger_queue.put(item(dm=2.0))
+    service.cleanup()
+    assert [packet.dm for packet in packets(outside)] == [1.0, 2.0]
+    assert caplog.text.count("e-mail about a trigger not sent: nobody listens") == 2
+
+
+# --- the served queue --------------------------------------------------------------------------------------
+
+
+class Server:
+    def close(self):
+        pass
+
+
+def test_what_is_refused_is_said_to_whoever_put_it(service, monkeypatch):
+    served = {}
+
+    def serve_queue(server_class, address, key, trigger_queue, *, validate):
+        served.update(server_class=server_class, address=address, key=key, validate=validate)
+        return Server()
+
+    monkeypatch.setattr("darc.trigger_service.serve_queue", serve_queue)
+    service.prepare()
+    service.cleanup()
+    assert served["server_class"] is LOFARTriggerQueueServer
+    assert (served["address"], served["key"]) == (("here", 5201), b"a-key-for-tests")
+    with pytest.raises(DARCError, match="has no utc, cb"):
+        served["validate"]({"dm": 1.0, "snr": 2.0})
+
+
+def test_a_port_that_is_taken_is_told_with_what_to_check(service, monkeypatch):
+    def serve_queue(*_, **__):
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr("darc.trigger_service.serve_queue", serve_queue)
+    with pytest.raises(DARCError, match=r"here:5201: Address already in use; check lofar_trigger\.server_"):
+        service.prepare()
+    service.cleanup()
+
+
+def test_the_key_is_made_when_there_is_none(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text(f"lofar_trigger: {{server_auth_file: {tmp_path}/keys/lofar.key}}")
+    service = LOFARTrigger(queue.Queue(), config_file=tmp_path / "config.yaml")
+    monkeypatch.setattr("darc.trigger_service.serve_queue", lambda *_, **__: Server())
+    service.prepare()
+    service.cleanup()
+    assert len((tmp_path / "keys" / "lofar.key").read_text().strip()) == 64
+    assert (tmp_path / "keys" / "lofar.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path):
+    (tmp_path / "lofar.key").write_text("a-key-for-tests\n")
+    (tmp_path / "lofar.key").chmod(0o644)
+    (tmp_path / "config.yaml").write_text(f"lofar_trigger: {{server_auth_file: {tmp_path}/lofar.key}}")
+    service = LOFARTrigger(queue.Queue(), config_file=tmp_path / "config.yaml")
+    with pytest.raises(DARCError, match="chmod 600"):
+        service.prepare()
+    service.cleanup()
+
+
+def test_the_server_is_one_as_the_standard_library_has_them():
+    server = LOFARTriggerQueueServer(address=("127.0.0.1", 0), authkey=b"a-key-for-tests")
+    assert isinstance(server, QueueServer) and callable(server.get_queue)
