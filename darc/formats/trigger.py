@@ -20,6 +20,8 @@ NUMBERS = (
 )
 #: Those of them that have to be above 0.
 POSITIVE = ("width", "dt", "delta_nu_MHz", "nu_GHz")
+#: No number that has to be above 0 is as small as this, in the units that travel.
+TINY = 1e-9
 NEEDED_BY_LOFAR = ("dm", "utc", "snr", "cb")
 NEEDED_BY_VOEVENT = (
     *("dm", "dm_err", "width", "snr", "flux", "semiMaj", "semiMin", "ra", "dec", "ymw16"),
@@ -118,7 +120,7 @@ def check_item(item: Any, needed: Iterable[str]) -> dict[str, Any]:
     for key in NUMBERS:
         if checked.get(key) is not None:
             checked[key] = _number(key, checked[key])
-            if key in POSITIVE and checked[key] <= 0:
+            if key in POSITIVE and checked[key] < TINY:
                 raise TriggerError(f"{key} of the trigger is {checked[key]}; it has to be above 0")
     if checked.get("dec") is not None and abs(checked["dec"]) > 90:
         raise TriggerError(f"dec of the trigger is {checked['dec']} deg; it has to be from -90 to 90")
