@@ -172,12 +172,17 @@ def host_name() -> str:
     return os.uname().nodename
 
 
+def default_path() -> Path:
+    """Return where the site's file is if nothing else is said."""
+    return Path.home() / "darc" / "config.yaml"
+
+
 def find_config(path: str | Path | None = None) -> Path | None:
-    """Return the site's file: `path`, else `$DARC_CONFIG`, else `~/darc/config.yaml` if that exists."""
+    """Return the site's file: `path`, else `$DARC_CONFIG`, else the one at `default_path` if that exists."""
     named = path or os.environ.get("DARC_CONFIG")
     if named:
         return Path(named).expanduser().absolute()
-    default = Path.home() / "darc" / "config.yaml"
+    default = default_path()
     return default if default.exists() else None
 
 

@@ -1,28 +1,26 @@
 """The `darc` command: what operators and the scheduler say to a node.
 
-It starts in a fraction of the time that the libraries of the services take to load, so nothing here may
-import numpy, astropy or pydantic before a command needs them.
+It starts in a fraction of the time that the libraries of the services take to load: nothing here may import
+numpy, astropy or pydantic before a command needs them, and what not all commands need is imported by those
+that do.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from darc import __version__
-from darc.config_files import client_settings
 from darc.errors import DARCError
-from darc.network.command_client import send_command
-from darc.network.command_protocol import Reply, Request
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
+
+    from darc.config_files import ClientSettings
+    from darc.network.command_protocol import Reply, Request
 
 EXAMPLES = """\
 examples:
@@ -33,6 +31,9 @@ examples:
   darc --service amber_clustering get_attr dm_gal value inside a service
   darc check-config site.yaml                     every mistake in a configuration
 """
+
+#: Longest wait in s for a node whose host and port are given, and longest one that can be asked for.
+DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S = 30.0, 86400.0
 
 #: Commands that a node carries out, with what they do.
 NODE_COMMANDS = {
@@ -66,12 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser("*").parse_intermixed_args(arguments)
     try:
         return _run(options)
-    except UsageError as error:
-        print(f"darc: {error}", file=sys.stderr)
-        return 2
     except DARCError as error:
         print(f"darc: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser(nargs: str) -> argparse.ArgumentParser:
@@ -89,7 +89,7 @@ def _parser(nargs: str) -> argparse.ArgumentParser:
     parser.add_argument("--host", help="host of the node (default: that of --node, else this one)")
     parser.add_argument("--port", type=int, help="command port of the node (default: from the configuration)")
     parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="S", help="longest wait in s (default: 30)"
+        "--timeout", type=float, metavar="S", help="longest wait in s (default: from the configuration)"
     )
     parser.add_argument("--parset", metavar="FILE", help="parset of the observation")
     parser.add_argument("--config", metavar="FILE", help="YAML file of the observation, in place of a parset")
@@ -111,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
     if command in added.names:
         run: Callable[[list[str]], int] = added[command].load()
         return run(options.arguments)
+    import difflib  # noqa: PLC0415
+
     known = [*NODE_COMMANDS, *LOCAL_COMMANDS, *added.names]
     similar = difflib.get_close_matches(command, known, n=1)
     hint = f"did you mean {similar[0]!r}?" if similar else "'darc --help' lists the commands"
@@ -126,12 +128,16 @@ def _no_more(rest: list[str]) -> None:
 
 
 def _ask_node(options: argparse.Namespace) -> Reply:
+    from darc.network.command_client import send_command  # noqa: PLC0415
+
     request = _request(options)
-    host, port = _address(options)
-    return send_command(host, port, request, options.timeout)
+    host, port, timeout_s = _address(options)
+    return send_command(host, port, request, timeout_s)
 
 
 def _request(options: argparse.Namespace) -> Request:
+    from darc.network.command_protocol import Request  # noqa: PLC0415
+
     command, service, arguments = options.command, options.service, list(options.arguments)
     if command == "get_attr" and len(arguments) == 1:
         command = f"get_attr {arguments.pop()}"
@@ -152,24 +158,36 @@ def _request(options: argparse.Namespace) -> Request:
     return Request(command=command, service=service, payload=payload)
 
 
-def _address(options: argparse.Namespace) -> tuple[str, int]:
-    if options.port is not None and not 0 < options.port < 65536:
-        raise UsageError(f"--port {options.port}: ports are 1 to 65535")
-    if options.host and options.port:
-        return options.host, options.port
-    settings = client_settings(options.site_config, options.node)
-    if options.host in settings.nodes:
-        node = settings.nodes[options.host]
-        return node.address, options.port or node.port
-    return options.host or settings.host, options.port or settings.port
+def _client_settings(options: argparse.Namespace) -> ClientSettings:
+    from darc.config_files import client_settings  # noqa: PLC0415
+
+    return client_settings(options.site_config, options.node)
+
+
+def _address(options: argparse.Namespace) -> tuple[str, int, float]:
+    """Return host, port and longest wait in s; what the command line does not say, the configuration does."""
+    host, port, timeout_s = options.host, options.port, options.timeout
+    if port is not None and not 0 < port < 65536:
+        raise UsageError(f"--port {port}: ports are 1 to 65535")
+    if timeout_s is not None and not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise UsageError(f"--timeout {timeout_s:g}: seconds, above 0 and at most {MAX_TIMEOUT_S}")
+    if host and port:
+        return host, port, timeout_s or DEFAULT_TIMEOUT_S
+    settings = _client_settings(options)
+    node = settings.nodes.get(host)
+    address, node_port = (node.address, node.port) if node else (host or settings.host, settings.port)
+    return address, port or node_port, timeout_s or settings.timeout_s
 
 
 def _show(command: str, reply: Reply) -> int:
     """Print a reply for people and return the exit code."""
-    if isinstance(reply.message, dict):
-        _print_table(reply.message)
-    else:
-        print(reply.message)
+    match reply.message:
+        case {"error": reason, **rest} if not rest:
+            print(f"{command}: {reason}", file=sys.stderr)
+        case dict() as table:
+            _print_table(table)
+        case text:
+            print(text)
     if reply.status != "Success":
         print(f"{command}: {reply.status}", file=sys.stderr)
     return 1 if reply.status == "Error" else 0
@@ -193,31 +211,37 @@ def _check_config(options: argparse.Namespace) -> int:
     from darc.config import check_config  # noqa: PLC0415 (loads pydantic)
     from darc.config_files import find_config  # noqa: PLC0415
 
-    name = options.arguments[0] if options.arguments else options.site_config
+    name, *rest = options.arguments or [options.site_config]
+    _no_more(rest)
     problems = check_config(name)
     for problem in problems:
         print(problem)
     where = find_config(name) or "the packaged configuration"
-    print(f"{where}: {len(problems)} mistakes" if problems else f"{where}: no mistakes")
+    number = {0: "no mistakes", 1: "1 mistake"}.get(len(problems), f"{len(problems)} mistakes")
+    print(f"{where}: {number}")
     return 1 if problems else 0
 
 
 def _edit(options: argparse.Namespace) -> int:
     """Open the site's configuration in an editor."""
-    from darc.config_files import find_config  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
 
-    path = find_config(options.site_config) or Path.home() / "darc" / "config.yaml"
+    from darc.config_files import default_path, find_config  # noqa: PLC0415
+
+    _no_more(options.arguments)
+    path = find_config(options.site_config) or default_path()
     try:
-        configured = client_settings(options.site_config, options.node).editor
+        configured = _client_settings(options).editor
     except DARCError as error:
         # a broken file is what one wants to edit
         print(f"darc: {error}", file=sys.stderr)
         configured = ""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or configured or "vi"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         return subprocess.run([*editor.split(), str(path)], check=False).returncode
     except OSError as error:
-        raise DARCError(f"cannot start the editor {editor!r}: {error.strerror}; set $EDITOR") from error
+        raise DARCError(f"cannot edit {path} with {editor!r}: {error}; $EDITOR names an editor") from error
 
 
 LOCAL_COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {

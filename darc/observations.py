@@ -63,13 +63,20 @@ class ObservationBook:
             DARCError: one with this task ID is there already
         """
         with self._lock:
-            known = self._observations.get(observation.task_id)
-            if known is not None:
-                raise DARCError(
-                    f"observation with task ID {observation.task_id} is already {known.state}; "
-                    "stop or abort it first"
-                )
+            self.check_new(observation.task_id)
             self._observations[observation.task_id] = observation
+
+    def check_new(self, task_id: str) -> None:
+        """Refuse a task ID that is there already.
+
+        Raises:
+            DARCError: it is
+        """
+        known = self._observations.get(task_id)
+        if known is not None:
+            raise DARCError(
+                f"observation with task ID {task_id} is already {known.state}; stop or abort it first"
+            )
 
     def remove(self, task_id: str) -> Observation | None:
         """Strike out an observation and return it; None if it is not there."""

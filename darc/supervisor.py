@@ -8,26 +8,34 @@ import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
-import os
 import queue
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from darc.base import DARCBase
-from darc.config import Config
+from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.network.process_queue import ProcessQueue
-from darc.topology import SERVICES, module_names, service_class
+from darc.service_process import Launch, ServiceProcess, prepare_forks
+from darc.topology import SERVICES, module_names
+
+#: Ends a service's wait for a message, so that it sees a signal at once: a question whose answer nobody
+#: reads. One that stays in the queue does no harm to the next process, as a left-over `stop` would.
+WAKE_UP = {"command": "get_attr", "attribute": "name", "id": 0}
+
+R = TypeVar("R")
 
 
 class State(enum.Enum):
     """State of a service; the value is what `status` shows."""
 
     STOPPED = "stopped"
+    STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
     RESTARTING = "restarting"
@@ -36,15 +44,24 @@ class State(enum.Enum):
 
 @dataclass
 class Handle:
-    """A service and its process."""
+    """A service and its process.
+
+    Attributes:
+        operation: held while it is started or stopped
+        deaths: times of its recent deaths
+        restart_at: when it is to be restarted, if it is to be
+    """
 
     name: str
     state: State = State.STOPPED
-    process: DARCBase | None = None
-    started_at: float = 0.0
+    process: ServiceProcess | None = None
+    operation: threading.Lock = field(default_factory=threading.Lock)
     deaths: list[float] = field(default_factory=list)
     restart_at: float = 0.0
-    restarts: int = 0
+
+    def died(self) -> bool:
+        """Whether the process has ended, and that has not been noted."""
+        return self.process is not None and not self.process.alive()
 
 
 class Supervisor:
@@ -58,68 +75,115 @@ class Supervisor:
         config: configuration of the site
         config_file: file it was read from, for the services to read it again
         names: services of this node
-        on_restart: called with the name of a service that was started again after its death
+        monotonic: time in s
+
+    Attributes:
+        first_messages: tells what a service that starts has to handle first
     """
 
     def __init__(
         self,
         config: Config,
         config_file: Path | str | None,
-        names: list[str],
-        on_restart: Callable[[str], None],
+        names: Sequence[str],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self.config_file = config_file
-        self.on_restart = on_restart
+        self.first_messages: Callable[[str], Sequence[Any]] = lambda _name: ()
+        self.monotonic = monotonic
         self.logger = logging.getLogger("darc.supervisor")
-        self.handles = {name: Handle(name) for name in names if name in SERVICES}
-        self.queues = {name: ProcessQueue() for name in self.handles}
-        self.control_queues = {name: ProcessQueue() for name in self.handles}
+        self.handles = {name: Handle(name) for name in names}
+        self.queues = {name: ProcessQueue() for name in names}
+        self.control_queues = {name: ProcessQueue() for name in names}
         self._lock = threading.RLock()
-        self._asking = {name: threading.Lock() for name in self.handles}
+        self._asking = {name: threading.Lock() for name in names}
         self._ids = itertools.count(1)
         self._ending = threading.Event()
-        self._wake_r, self._wake_w = os.pipe()
-        method = config.darc_master.start_method
-        if method == "forkserver":
-            multiprocessing.set_forkserver_preload(["darc.preload", *module_names(list(self.handles))])
+        self._woken, self._waker = multiprocessing.Pipe(duplex=False)
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
+
+    def open(self) -> None:
+        """Watch the services from now on, and prepare to start them."""
+        if self.handles and self.config.darc_master.start_method == "forkserver":
+            prepare_forks(["darc.preload", *module_names(list(self.handles))])
         self._watcher.start()
+
+    def close(self) -> None:
+        """Stop everything and give back what was taken; nothing can be started any more."""
+        self._ending.set()
+        self._wake()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        for_all(self.stop, list(self.handles))
+        for each in (*self.queues.values(), *self.control_queues.values()):
+            each.close()
 
     # --- starting and stopping -----------------------------------------------------------------------------
 
-    def create(self, name: str) -> DARCBase:
-        """Return a new, not yet started process of a service, joined to its queues."""
-        spec = SERVICES[name]
-        return service_class(name)(
-            self.queues[name],
+    def create(self, name: str) -> ServiceProcess:
+        """Return a new, not yet started process of a service, joined to its queues.
+
+        Raises:
+            ConfigError: the configuration is wrong
+        """
+        spec, settings = SERVICES[name], self.config.darc_master
+        config = self.read_config()
+        launch = Launch(
+            name,
+            self.config_file,
+            self.node,
+            log_file=getattr(config, name).log_file,
+            log_level=config.logging.level,
+            source_queue=self.queues[name],
             target_queue=self.queues.get(spec.target or ""),
             second_target_queue=self.queues.get(spec.second_target or ""),
             control_queue=self.control_queues[name],
-            config_file=self.config_file,
-            node=self.config.node.name if self.config.node else None,
-            start_method=self.config.darc_master.start_method,
         )
+        return ServiceProcess(launch, settings.start_method)
+
+    def read_config(self) -> Config:
+        """Return the configuration as services would read it now.
+
+        Raises:
+            ConfigError: it is wrong
+        """
+        return load_config(self.config_file, self.node)
+
+    @property
+    def node(self) -> str | None:
+        """Name of this node."""
+        return self.config.node.name if self.config.node else None
 
     def start(self, name: str) -> str:
         """Start a service; return `started` or `already running`.
 
         Raises:
-            DARCError: its configuration is wrong
+            DARCError: its configuration is wrong, or its last process does not end
         """
-        with self._lock:
-            handle = self.handles[name]
-            if handle.process is not None and handle.process.is_alive():
+        handle = self.handles[name]
+        with handle.operation:
+            self._note_death(handle)
+            if handle.process is not None and handle.state is State.STOPPING:
+                raise DARCError(f"process {handle.process.pid} of {name} does not end, not even when killed")
+            if handle.process is not None:
                 return "already running"
             handle.deaths.clear()
-            self._start(handle)
+            try:
+                self._start(handle)
+            except DARCError:
+                self._change(handle, State.FAILED)
+                raise
             return "started"
 
     def _start(self, handle: Handle) -> None:
+        if self._ending.is_set():
+            raise DARCError(f"{handle.name} is not started: the master is stopping")
+        # before asking for the first messages: from now on others are put on its queue
+        self._change(handle, State.STARTING)
         process = self.create(handle.name)
-        process.start()
+        process.start(self.first_messages(handle.name))
         self._change(handle, State.RUNNING, process)
-        handle.started_at = time.time()
         self._wake()
 
     def stop(self, name: str) -> str:
@@ -127,133 +191,114 @@ class Supervisor:
 
         It is asked first, then killed; its process is forgotten only when it is gone.
         """
-        timeout_s = self.config.darc_master.stop_timeout
-        with self._lock:
-            handle = self.handles[name]
+        handle, timeout_s = self.handles[name], self.config.darc_master.stop_timeout
+        with handle.operation:
             process = handle.process
             if process is None:
                 self._change(handle, State.STOPPED)
                 return "stopped"
             self._change(handle, State.STOPPING, process)
+            process.send_signal(signal.SIGTERM)
             with contextlib.suppress(queue.Full):
-                self.queues[name].put("stop", block=False)
-            process.terminate()
-        # not `join`: only one thread at a time may collect the exit code
-        multiprocessing.connection.wait([process.sentinel], timeout_s)
-        with self._lock:
-            if process.is_alive():
+                self.queues[name].put(WAKE_UP, block=False)
+            if not process.wait(timeout_s):
                 self.logger.error("%s does not end within %g s, killing it", name, timeout_s)
-                process.kill()
-                process.join(timeout_s)
-            if process.is_alive():
-                return "failed"
+                process.send_signal(signal.SIGKILL)
+                if not process.wait(timeout_s):
+                    self.logger.critical("process %s of %s cannot be killed", process.pid, name)
+                    return "failed"
             self._change(handle, State.STOPPED)
             return "stopped"
 
-    def stop_all(self) -> None:
-        """Stop all services at once, then the watching."""
-        threads = [threading.Thread(target=self.stop, args=(name,)) for name in self.handles]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def close(self) -> None:
-        """Stop everything and give back what was taken."""
-        self._ending.set()
-        self._wake()
-        self._watcher.join()
-        self.stop_all()
-        for each in (*self.queues.values(), *self.control_queues.values()):
-            each.close()
-        os.close(self._wake_r)
-        os.close(self._wake_w)
-
-    def _change(self, handle: Handle, state: State, process: DARCBase | None = None) -> None:
+    def _change(self, handle: Handle, state: State, process: ServiceProcess | None = None) -> None:
         """Change the state of a service; nothing else does."""
-        if handle.state is not state:
-            self.logger.info("%s: %s -> %s", handle.name, handle.state.value, state.value)
-        handle.state, handle.process = state, process
+        with self._lock:
+            if handle.state is not state:
+                self.logger.info("%s: %s -> %s", handle.name, handle.state.value, state.value)
+            handle.state, handle.process = state, process
 
     # --- watching ------------------------------------------------------------------------------------------
 
     def status(self, name: str) -> str:
         """Return the state of a service as its process has it now."""
+        handle = self.handles[name]
+        self._note_death(handle)
+        return handle.state.value
+
+    def takes_messages(self, name: str) -> bool:
+        """Whether what is put on the queue of a service is read soon."""
+        return self.status(name) in (State.STARTING.value, State.RUNNING.value)
+
+    def processes(self) -> dict[str, int | None]:
+        """Return the process IDs of the services that have a process."""
         with self._lock:
-            handle = self.handles[name]
-            if handle.state is State.RUNNING and (handle.process is None or not handle.process.is_alive()):
-                self._bury(handle)
-            return handle.state.value
+            return {name: h.process.pid for name, h in self.handles.items() if h.process is not None}
 
     def _wake(self) -> None:
-        os.write(self._wake_w, b"x")
+        self._waker.send_bytes(b"")
 
     def _watch(self) -> None:
         while not self._ending.is_set():
             with self._lock:
-                sentinels = {
-                    h.process.sentinel: h for h in self.handles.values() if _watched(h) and h.process
-                }
-                pauses = [
-                    h.restart_at - time.monotonic()
-                    for h in self.handles.values()
-                    if h.state is State.RESTARTING
-                ]
-            timeout_s = max(0.0, min(pauses)) if pauses else None
-            ready = multiprocessing.connection.wait([self._wake_r, *sentinels], timeout_s)
-            if self._wake_r in ready:
-                os.read(self._wake_r, 4096)
-            with self._lock:
-                for sentinel in ready:
-                    handle = sentinels.get(sentinel)  # type: ignore[arg-type]
-                    if (
-                        handle is not None
-                        and _watched(handle)
-                        and handle.process
-                        and not handle.process.is_alive()
-                    ):
-                        self._bury(handle)
-            self._restart_due()
+                # held while waiting, so that no descriptor is closed that is waited for
+                processes = [h.process for h in self.handles.values() if h.process is not None]
+            waited: list[Any] = [self._woken, *processes]
+            if self._woken in multiprocessing.connection.wait(waited, self._next_restart_in()):
+                self._woken.recv_bytes()
+            self.look()
 
-    def _bury(self, handle: Handle) -> None:
-        """Note the death of a service and plan its restart."""
-        settings = self.config.darc_master
-        exitcode = handle.process.exitcode if handle.process is not None else None
-        now = time.monotonic()
+    def look(self) -> None:
+        """Note which services have died, and restart those whose pause is over."""
+        for handle in self.handles.values():
+            self._note_death(handle)
+            self._restart_if_due(handle)
+
+    def _next_restart_in(self) -> float | None:
+        times = [h.restart_at for h in self.handles.values() if h.state is State.RESTARTING]
+        return max(0.0, min(times) - self.monotonic()) if times else None
+
+    def _note_death(self, handle: Handle) -> None:
+        with self._lock:
+            if not handle.died() or handle.process is None:
+                return
+            if handle.state is State.STOPPING:
+                self._change(handle, State.STOPPED)
+            else:
+                self._plan_restart(handle, handle.process.cause_of_death())
+
+    def _plan_restart(self, handle: Handle, cause: str) -> None:
+        """Restart a service that died later, or give it up."""
+        settings, now = self.config.darc_master, self.monotonic()
         handle.deaths = [t for t in handle.deaths if now - t < settings.restart_window] + [now]
         number = len(handle.deaths)
         if number > settings.restart_limit:
+            self._change(handle, State.FAILED)
             self.logger.critical(
-                "%s died with exit code %s, %d times within %g s: given up; mend the cause that its log "
-                "names, then start it by command",
+                "%s: %s; the %dth time within %g s, thus given up: mend the cause that its log names, then "
+                "start it by command",
                 handle.name,
-                exitcode,
+                cause,
                 number,
                 settings.restart_window,
             )
-            self._change(handle, State.FAILED)
             return
         pause_s = min(settings.restart_backoff_min * 2 ** (number - 1), settings.restart_backoff_max)
         handle.restart_at = now + pause_s
-        self.logger.error("%s died with exit code %s, restart in %g s", handle.name, exitcode, pause_s)
         self._change(handle, State.RESTARTING)
+        self.logger.error("%s: %s; restart in %g s", handle.name, cause, pause_s)
         self._wake()
 
-    def _restart_due(self) -> None:
-        restarted = []
-        with self._lock:
-            for handle in self.handles.values():
-                if handle.state is State.RESTARTING and time.monotonic() >= handle.restart_at:
-                    try:
-                        self._start(handle)
-                    except DARCError as error:
-                        self.logger.critical("%s cannot be started again: %s", handle.name, error)
-                        self._change(handle, State.FAILED)
-                    else:
-                        handle.restarts += 1
-                        restarted.append(handle.name)
-        for name in restarted:
-            self.on_restart(name)
+    def _restart_if_due(self, handle: Handle) -> None:
+        # who starts or stops it by command decides on its state
+        if handle.state is not State.RESTARTING or not handle.operation.acquire(blocking=False):
+            return
+        try:
+            if handle.state is State.RESTARTING and self.monotonic() >= handle.restart_at:
+                self._start(handle)
+        except DARCError as error:
+            self._plan_restart(handle, str(error))
+        finally:
+            handle.operation.release()
 
     # --- messages ------------------------------------------------------------------------------------------
 
@@ -300,5 +345,9 @@ class Supervisor:
         return number
 
 
-def _watched(handle: Handle) -> bool:
-    return handle.state is State.RUNNING and handle.process is not None
+def for_all(function: Callable[[str], R], names: Sequence[str]) -> dict[str, R]:
+    """Call a function for all services at once, so that none waits for a slow one; return the results."""
+    if not names:
+        return {}
+    with ThreadPoolExecutor(len(names)) as pool:
+        return dict(zip(names, pool.map(function, names), strict=True))

@@ -1,0 +1,185 @@
+"""One service as a process of its own: how it is started, how its end is noticed, how it is ended.
+
+The service is made in its own process, so the master neither imports what services need nor fails with them.
+
+That a process lives is known from a pipe that only it holds open: the system closes it at the process's very
+end, whatever the cause. Multiprocessing's own sentinel belongs to the server that processes are forked from,
+and would report all of them as dead when only that server was killed.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from darc import logs
+from darc.base import MessageQueue
+from darc.errors import DARCError
+from darc.topology import service_class
+
+#: Time in s for the exit code of a process that has ended to become known.
+EXIT_CODE_WAIT_S = 1.0
+
+#: Multiprocessing looks at all children when it starts one, and an exit code can be read only once: only one
+#: thread at a time may start a process or ask for an exit code.
+_multiprocessing_lock = threading.Lock()
+
+#: In the process of a service: what it holds open as long as it lives.
+_lifeline: Connection | None = None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a service is started with; `DARCBase` explains the queues.
+
+    Attributes:
+        name: name of the service
+        config_file: site configuration; None: searched
+        node: name of the node; None: none of the configured ones
+        log_file: where a service that cannot be made says why
+        log_level: lowest level that is logged
+        source_queue: queue that the service takes its messages from
+        target_queue: queue for what it finds out
+        second_target_queue: second such queue
+        control_queue: queue for its answers
+    """
+
+    name: str
+    config_file: Path | str | None
+    node: str | None
+    log_file: Path
+    log_level: str
+    source_queue: MessageQueue
+    target_queue: MessageQueue | None
+    second_target_queue: MessageQueue | None
+    control_queue: MessageQueue
+
+
+class ServiceProcess:
+    """The process of a service, as the master sees it.
+
+    Args:
+        launch: what the service is started with
+        start_method: multiprocessing start method
+    """
+
+    def __init__(self, launch: Launch, start_method: str) -> None:
+        self.launch = launch
+        self._context: Any = multiprocessing.get_context(start_method)
+        self._process: Any = None
+        self._lifeline: Connection | None = None
+
+    def start(self, first_messages: Sequence[Any] = ()) -> None:
+        """Start it.
+
+        Args:
+            first_messages: what it handles before what waits in its queue
+
+        Raises:
+            DARCError: the system gave us no process
+        """
+        ours, theirs = self._context.Pipe(duplex=False)
+        arguments = (self.launch, theirs, list(first_messages))
+        process = self._context.Process(target=_run, args=arguments, name=self.launch.name)
+        with theirs, _multiprocessing_lock:
+            try:
+                process.start()
+            except (OSError, EOFError) as error:
+                raise DARCError(f"no process for {self.launch.name}: {error}") from error
+        self._process, self._lifeline = process, ours
+
+    @property
+    def pid(self) -> int | None:
+        """Process ID; None before the start."""
+        return None if self._process is None else int(self._process.pid)
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when the process has ended (`multiprocessing.connection.wait`)."""
+        if self._lifeline is None:
+            raise ValueError(f"{self.launch.name} was not started")
+        return self._lifeline.fileno()
+
+    def alive(self) -> bool:
+        """Whether the process lives."""
+        return self._lifeline is not None and not self._lifeline.poll()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end; return whether it has ended."""
+        return bool(multiprocessing.connection.wait([self.fileno()], timeout_s))
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing happens if it has ended."""
+        if self.pid is not None and self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def cause_of_death(self) -> str:
+        """Say how the process ended."""
+        with _multiprocessing_lock:
+            self._process.join(EXIT_CODE_WAIT_S)
+            code = self._process.exitcode
+        if code is not None and code < 0:
+            return f"killed by signal {-code} ({signal.strsignal(-code)})"
+        return f"ended with exit code {'unknown' if code is None else code}"
+
+
+def prepare_forks(module_names: Sequence[str]) -> None:
+    """Have the server that processes are forked from import modules, while the caller goes on.
+
+    Each process then starts at once and shares their memory. A module that cannot be imported is left out
+    there; its service says what is wrong with it.
+
+    Args:
+        module_names: what to import
+    """
+    multiprocessing.set_forkserver_preload(list(module_names))
+    multiprocessing.forkserver.ensure_running()
+
+
+class _Inbox:
+    """The queue of a service, with some messages that come before what waits in it."""
+
+    def __init__(self, first_messages: Sequence[Any], queue: MessageQueue) -> None:
+        self._first = collections.deque(first_messages)
+        self._queue = queue
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        self._queue.put(item, block, timeout)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        return self._first.popleft() if self._first else self._queue.get(block, timeout)
+
+
+def _run(launch: Launch, lifeline: Connection, first_messages: Sequence[Any]) -> None:
+    """Be the service: the top of its process."""
+    global _lifeline  # noqa: PLW0603 (until the process is gone, not until this function returns)
+    _lifeline = lifeline
+    # Ctrl-C goes to the whole process group; it is the master that decides what ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        service = service_class(launch.name)(
+            _Inbox(first_messages, launch.source_queue),
+            target_queue=launch.target_queue,
+            second_target_queue=launch.second_target_queue,
+            control_queue=launch.control_queue,
+            config_file=launch.config_file,
+            node=launch.node,
+        )
+    except Exception:
+        logs.set_up_logging(launch.name, launch.log_file, launch.log_level)
+        logging.getLogger(f"darc.{launch.name}").exception("cannot be made")
+        sys.exit(1)
+    service.run()
