@@ -30,10 +30,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: for the same lines of the first-level cache.
 NLEVEL = 256
 HISTOGRAM_LENGTH = 272
-#: Channels that are processed together: one cache line of data. Their histograms fit into the cache.
-BLOCK = 64
-#: Samples that are transposed together.
-TILE = 64
+#: Channels whose histograms fit into the first-level cache together; one cache line of data.
+HISTOGRAM_BLOCK = 64
+#: Channels and samples that are cleaned and transposed together.
+BLOCK = 192
+TILE = 128
 
 
 def kernel(function: Function) -> Function:
@@ -49,12 +50,12 @@ def kernel(function: Function) -> Function:
 def count_levels(data: Bytes, skipped: NDArray[np.bool_], counts: NDArray[np.uint32]) -> None:
     """Add to `counts` (nchan, HISTOGRAM_LENGTH) how often each channel has each level in samples kept."""
     nsample, nchan = data.shape
-    for first in range(0, nchan, BLOCK):
-        block = counts[first : first + BLOCK]
+    for first in range(0, nchan, HISTOGRAM_BLOCK):
+        block = counts[first : first + HISTOGRAM_BLOCK]
         for i in range(nsample):
             if skipped[i]:
                 continue
-            row = data[i, first : first + BLOCK]
+            row = data[i, first : first + HISTOGRAM_BLOCK]
             for j in range(row.size):
                 block[j, row[j]] += 1
 
@@ -221,21 +222,19 @@ def add_edges(
     """
     nedge = edges.shape[1]
     for c in range(length.size):
-        window = windows[c, : length[c] + 1]
+        last = length[c]
         for d in range(offset.shape[1]):
-            target, start = edges[row[c, d]], offset[c, d]
-            if start < 0 or start + (nedge - 1) * step >= window.size:
+            target, start = row[c, d], offset[c, d]
+            # unsigned positions need no check for negative ones; a step that is known to be 1 vectorises
+            if start < 0 or start + (nedge - 1) * step > last:
                 for e in range(nedge):
-                    target[e] += window[min(max(start + e * step, 0), length[c])]
+                    edges[target, e] += windows[c, min(max(start + e * step, 0), last)]
             elif step == 1:
-                # the same as below, in a form that vectorises
-                inside = window[start : start + nedge]
-                for e in range(inside.size):
-                    target[e] += inside[e]
-            else:
-                inside = window[start:]
                 for e in range(nedge):
-                    target[e] += inside[e * step]
+                    edges[target, e] += windows[c, np.uint64(start + e)]
+            else:
+                for e in range(nedge):
+                    edges[target, e] += windows[c, np.uint64(start + e * step)]
 
 
 @kernel

@@ -6,7 +6,8 @@ import pytest
 from darc.science import _kernels
 
 RANDOM = np.random.default_rng(5)
-NSAMPLE, NCHAN = 23, 70
+# more channels than are processed together
+NSAMPLE, NCHAN = 23, _kernels.BLOCK + 5
 DATA = RANDOM.integers(0, 256, (NSAMPLE, NCHAN), dtype=np.uint8)
 DATA[:, 3] = 17
 SKIPPED = np.isin(np.arange(NSAMPLE), [0, 7])
