@@ -88,19 +88,9 @@ def test_the_document_says_what_the_trigger_says(service, broker):
     service.create_and_send(item())
     voevent.validate(broker.documents[0])
     (event,) = sent(broker)
-    assert (event.dm, event.dm_error, event.width_ms, event.snr, event.flux_jy) == (
-        500,
-        0.8192,
-        0.8192,
-        25,
-        3.552,
-    )
-    assert (event.ra_deg, event.dec_deg, event.mw_dm_limit, event.importance) == (
-        83.633,
-        22.0145,
-        243.07,
-        0.1,
-    )
+    assert (event.dm, event.dm_error, event.mw_dm_limit) == (500.0, 0.8192, 243.07)
+    assert (event.width_ms, event.snr, event.flux_jy, event.importance) == (0.8192, 25.0, 3.552, 0.1)
+    assert (event.ra_deg, event.dec_deg) == (83.633, 22.0145)
     assert (event.semi_major_arcmin, event.semi_minor_arcmin, event.beam) == (15.0, 15.0, 4)
     assert (event.source_name, event.contact_email) == ("", "observers@example.org")
 
@@ -121,13 +111,8 @@ def test_the_band_and_the_instrument(service, broker):
     service.create_and_send(item())
     (event,) = sent(broker)
     assert (event.bandwidth_mhz, event.nchan, event.centre_freq_mhz) == (300.0, 1536, 1369.6)
-    assert (event.npol, event.nbit, event.tsys_k, event.backend, event.galactic_model) == (
-        2,
-        8,
-        85,
-        "ARTS",
-        "YMW16",
-    )
+    assert (event.npol, event.nbit, event.tsys_k) == (2, 8, 85)
+    assert (event.backend, event.galactic_model) == ("ARTS", "YMW16")
 
 
 # 8 dishes of 0.60 x pi x 12.5^2 m^2 / 2 k_B; the Galactic coordinates of the Crab; the rotation
