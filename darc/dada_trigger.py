@@ -12,12 +12,15 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.dada_event import DadaEvent, build_message, event_window
 from darc.formats.trigger import STOKES, DumpTrigger
+from darc.formats.utc import parse_utc
 from darc.network.retry import RetryPolicy
 from darc.outbox import Outbox
 from darc.science.polcal import dump_windows
 
 #: Time in s between two attempts to reach dada_dbevent.
 RETRY_S = 0.2
+#: Longest time in s between the beamformer's start and that of the data headers, with margin.
+SAME_START_S = 10.0
 
 
 class DADATriggerException(DARCError):  # noqa: N818 (documented name)
@@ -26,10 +29,18 @@ class DADATriggerException(DARCError):  # noqa: N818 (documented name)
 
 @dataclass(frozen=True)
 class _Message:
-    """A message for dada_dbevent and the time in unix seconds after which it is of no use any more."""
+    """A message for dada_dbevent.
+
+    Attributes:
+        content: its bytes
+        address: host and port
+        label: what it is and where it goes, for the log
+        expires: time in unix seconds after which it is of no use any more
+    """
 
     content: bytes
-    stokes: str
+    address: tuple[str, int]
+    label: str
     expires: float
 
 
@@ -156,7 +167,7 @@ class DADATrigger(DARCBase):
         for item in triggers:
             try:
                 trigger = DumpTrigger.from_item(item)
-                utc_start = self.utc_start or trigger.utc_start_text
+                utc_start = self._utc_start(trigger)
                 event = self._event(trigger)
                 events.setdefault((trigger.stokes, utc_start), []).append(event)
             except DARCError as error:
@@ -165,6 +176,21 @@ class DADATrigger(DARCBase):
             raise DADATriggerException("there is no trigger in it that can be sent")
         for (stokes, utc_start), together in events.items():
             self.send_events(build_message(utc_start, together).decode("ascii"), stokes)
+
+    def _utc_start(self, trigger: DumpTrigger) -> str:
+        """Return the start of the data as their headers carry it.
+
+        A trigger of the previous observation, which comes when the next one has been started, would be taken
+        for one of the future, and block dada_dbevent until then.
+        """
+        if self.utc_start is None or trigger.utc_start is None:
+            return self.utc_start or trigger.utc_start_text
+        apart = parse_utc(self.utc_start) - parse_utc(trigger.utc_start_text)
+        if abs(apart.total_seconds()) > SAME_START_S:
+            raise DADATriggerException(
+                f"it is of the observation of {trigger.utc_start_text}, and that of {self.utc_start} runs"
+            )
+        return self.utc_start
 
     def _event(self, trigger: DumpTrigger) -> DadaEvent:
         start_s, end_s = event_window(
@@ -198,33 +224,27 @@ class DADATrigger(DARCBase):
             raise DADATriggerException(f"Stokes {stokes!r} of a trigger is neither I nor IQUV")
         if stokes not in self._outboxes:
             self._outboxes[stokes] = Outbox(f"Stokes {stokes}", self._send, self.logger)
+        address = self.host, self._port(stokes)
+        label = f"Stokes {stokes} to {address[0]}:{address[1]}"
         expires = self.clock() + self.instrument.ring_buffer_s
-        self._outboxes[stokes].put(_Message(event.encode("ascii"), stokes, expires))
+        self._outboxes[stokes].put(_Message(event.encode("ascii"), address, label, expires))
 
     def _send(self, message: _Message) -> None:
         """Send a message, again and again until it is delivered or of no use."""
-        address = self.host, self._port(message.stokes)
-        label = f"Stokes {message.stokes} to {address[0]}:{address[1]}"
 
         def attempt() -> None:
-            with socket.create_connection(address, timeout=self.send_timeout) as connection:
+            with socket.create_connection(message.address, timeout=self.send_timeout) as connection:
                 connection.sendall(message.content)
 
+        left_s = max(0.0, message.expires - self.clock())
+        policy = RetryPolicy(first_s=RETRY_S, factor=1.0, max_s=RETRY_S, give_up_after_s=left_s)
         try:
-            self._persist(
-                attempt,
-                RetryPolicy(
-                    first_s=RETRY_S,
-                    factor=1.0,
-                    max_s=RETRY_S,
-                    give_up_after_s=max(0.0, message.expires - self.clock()),
-                ),
-                OSError,
-                label,
-            )
+            self._persist(attempt, policy, OSError, message.label)
         except OSError as error:
-            raise DADATriggerException(f"{label}: {error}; its data are lost: {message.content!r}") from error
-        self.logger.info("%s sent: %r", label, message.content.decode("ascii"))
+            raise DADATriggerException(
+                f"{message.label}: {error}; its data are lost: {message.content!r}"
+            ) from error
+        self.logger.info("%s sent: %r", message.label, message.content.decode("ascii"))
 
     def _port(self, stokes: str) -> int:
         """Return the port of a dada_dbevent: set by a caller, else the observation's, else configured."""

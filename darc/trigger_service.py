@@ -6,13 +6,16 @@ import abc
 import queue
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
+
+from pydantic import SecretStr
 
 from darc.base import LONGEST_WAIT_S, DARCBase
 from darc.config import Config
 from darc.errors import DARCError
 from darc.formats.trigger import check_item, pick
-from darc.network.master_queues import server_address, server_key
+from darc.network.master_queues import server_key
 from darc.network.queue_server import PlainQueueServer, QueueServer, serve_queue
 
 
@@ -30,7 +33,10 @@ class TriggerService(DARCBase, abc.ABC):
     interval: float
     send_events: bool
     test: bool
+    server_address: str
     server_port: int
+    server_auth: SecretStr | str | None
+    server_auth_file: Path | str | None
 
     #: class that serves the queue
     server_class: ClassVar[type[QueueServer]]
@@ -54,8 +60,8 @@ class TriggerService(DARCBase, abc.ABC):
             DARCError: no key, or the address cannot be listened on
         """
         self.trigger_queue = queue.Queue()
-        address = server_address(self.config, self.service_name)
-        key = server_key(self.config, self.service_name, make=True)
+        address = self.server_address, self.server_port
+        key = server_key(self, self.service_name, make=True)
         try:
             self._server = serve_queue(
                 self.server_class, address, key, self.trigger_queue, validate=self._check

@@ -6,6 +6,9 @@ import logging
 import os
 import secrets
 from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import SecretStr
 
 from darc.config import Config
 from darc.errors import DARCError
@@ -17,32 +20,29 @@ from darc.network.retry import RetryPolicy
 KEY_BYTES = 32
 
 
-def server_address(config: Config, service: str) -> tuple[str, int]:
-    """Return host and port of the trigger queue of a service of the master node.
+class Settings(Protocol):
+    """Where a trigger queue is served and what opens it: a section of the configuration, or its service."""
 
-    Args:
-        config: configuration
-        service: `lofar_trigger` or `voevent_generator`
-    """
-    section = config.section(service)
-    return section.server_address, section.server_port  # type: ignore[attr-defined]
+    server_address: str
+    server_port: int
+    server_auth: SecretStr | str | None
+    server_auth_file: Path | str | None
 
 
-def server_key(config: Config, service: str, *, make: bool = False) -> bytes:
+def server_key(settings: Settings, service: str, *, make: bool = False) -> bytes:
     """Return the key of the trigger queue of a service: `server_auth`, else what `server_auth_file` holds.
 
     Args:
-        config: configuration
+        settings: settings of that service
         service: `lofar_trigger` or `voevent_generator`
         make: whether to make the file with a new key if it is missing, as the server does
 
     Raises:
         DARCError: no key, or one that others can read
     """
-    section = config.section(service)
-    given, path = section.server_auth, section.server_auth_file  # type: ignore[attr-defined]
+    given, path = settings.server_auth, settings.server_auth_file
     if given is not None:
-        return str(given.get_secret_value()).encode()
+        return (given.get_secret_value() if isinstance(given, SecretStr) else given).encode()
     if path is None:
         raise DARCError(f"{service} needs server_auth or server_auth_file, the key of its trigger queue")
     path = Path(path)
@@ -79,14 +79,15 @@ def master_queue(config: Config, service: str, logger: logging.Logger) -> Remote
     Raises:
         DARCError: this node does not have the key
     """
+    section: Any = config.section(service)
     return RemoteQueue(
         QueueServer,
-        server_address(config, service),
-        server_key(config, service),
+        (section.server_address, section.server_port),
+        server_key(section, service),
         name=service,
         retry=RetryPolicy(first_s=0.2, factor=2.0, max_s=5.0),
         # a second freeze of LOFAR's buffers would be worse than none
         repeat=service != "lofar_trigger",
-        max_age_s=config.section(service).max_trigger_age,  # type: ignore[attr-defined]
+        max_age_s=section.max_trigger_age,
         logger=logger,
     )

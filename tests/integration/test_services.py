@@ -26,14 +26,14 @@ from darc.dada_trigger import DADATrigger
 from darc.formats import voevent
 from darc.formats.amber import format_row, header
 from darc.formats.parset import load_obs_config
-from darc.lofar_trigger import LOFARTrigger
+from darc.lofar_trigger import LOFARTrigger, LOFARTriggerQueueServer
 from darc.network.process_queue import ProcessQueue
 from darc.simulation.broker import CometBroker
 from darc.simulation.cluster import free_ports
 from darc.simulation.dada_dbevent import DadaDBEvent, Dump, RingBuffer
 from darc.simulation.lofar_receiver import LOFARPacket, LOFARReceiver
 from darc.simulation.observation import Observation
-from darc.voevent_generator import VOEventGenerator, VOEventGeneratorException
+from darc.voevent_generator import VOEventGenerator, VOEventGeneratorException, VOEventQueueServer
 
 TIMEOUT_S = 60
 KEY = b"a-key-for-tests"
@@ -384,11 +384,11 @@ class Client(BaseManager):
 Client.register("get_queue")
 
 
-def connect(port, key=KEY):
+def connect(port, manager=Client):
     """Return the queue that a service serves, once it does."""
 
     def attempt():
-        client = Client(address=("127.0.0.1", port), authkey=key)
+        client = manager(address=("127.0.0.1", port), authkey=KEY)
         try:
             client.connect()
         except ConnectionRefusedError:
@@ -405,7 +405,7 @@ def test_a_trigger_that_another_program_puts_reaches_lofar_and_the_observers(sit
     site.configure("lofar_trigger", lofar_port=lofar.port, email_settings={"to": ["observers@example.org"]})
     site.settings["mail"] = {"host": "127.0.0.1", "port": mail.port, "sender": "arts@example.org"}
     service = site.start(LOFARTrigger, "master")
-    triggers = connect(site.lofar_port)
+    triggers = connect(site.lofar_port, LOFARTriggerQueueServer)
     triggers.put(item(snr=90.0, dm=900.0, cb=1))
     triggers.put(item(name="R1"))
     assert lofar.wait_received(1, TIMEOUT_S)
@@ -476,7 +476,7 @@ def test_a_trigger_becomes_a_voevent_that_the_broker_takes(site, tmp_path):
     with CometBroker(tmp_path / "broker") as broker:
         site.configure("voevent_generator", broker_host=broker.host, broker_port=broker.port)
         service = site.start(VOEventGenerator, "master")
-        connect(site.voevent_port).put(item(test=False))
+        connect(site.voevent_port, VOEventQueueServer).put(item(test=False))
         (received,) = until(lambda: broker.received)
         site.wait_for_log("voevent_generator", f"sent to {broker.host}:{broker.port}, accepted by ")
         assert site.stop(service) == 0

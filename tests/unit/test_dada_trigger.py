@@ -6,6 +6,7 @@ import queue
 import threading
 from datetime import UTC, datetime
 
+import astropy.units as u
 import pytest
 from astropy.time import Time
 from hypothesis import given, settings
@@ -178,6 +179,13 @@ def test_without_an_observation_the_trigger_says_when_the_data_began(service, re
     assert utc_start == UTC_START and len(events) == 2
 
 
+def test_a_late_trigger_of_the_previous_observation_is_refused(service, observe, receivers, caplog):
+    observe()
+    send(service, trigger(), trigger(utc_start=Time(START) - 300 * u.s))
+    assert len(parse_message(receivers.only("IQUV"))[1]) == 1
+    assert "it is of the observation of 2019-05-18-23:46:12" in caplog.text
+
+
 # --- where the message goes --------------------------------------------------------------------------------
 
 
@@ -199,6 +207,22 @@ def test_what_a_caller_sets_goes_before_that(service, observe, receivers):
 def test_the_configuration_serves_where_nothing_else_is_said(service, receivers):
     send(service, trigger())
     assert receivers.addresses == [("127.0.0.1", 31001)]
+
+
+def test_a_message_goes_where_it_was_meant_to_go_although_the_next_observation_has_begun(
+    service, observe, receivers, clock
+):
+    observe()
+    waits = []
+
+    def start_the_next(seconds):
+        if not waits:
+            service.obs_config = service.obs_config | {"network_port_event_iquv": 6123}
+        waits.append(seconds)
+
+    service._pause, receivers.refusals = start_the_next, 1
+    send(service, trigger())
+    assert receivers.addresses == [("127.0.0.1", 31001)] * 2
 
 
 # --- triggers that cannot be sent --------------------------------------------------------------------------

@@ -320,7 +320,9 @@ class Server:
         pass
 
 
-def test_what_is_refused_is_said_to_whoever_put_it(service, monkeypatch):
+@pytest.fixture
+def served(monkeypatch):
+    """How the trigger queue is served."""
     served = {}
 
     def serve_queue(server_class, address, key, trigger_queue, *, validate):
@@ -328,10 +330,26 @@ def test_what_is_refused_is_said_to_whoever_put_it(service, monkeypatch):
         return Server()
 
     monkeypatch.setattr("darc.trigger_service.serve_queue", serve_queue)
+    return served
+
+
+def test_the_queue_is_served_as_configured(service, served):
     service.prepare()
     service.cleanup()
     assert served["server_class"] is LOFARTriggerQueueServer
     assert (served["address"], served["key"]) == (("here", 5201), b"a-key-for-tests")
+
+
+def test_what_a_caller_sets_holds_for_the_queue_too(service, served):
+    service.server_address, service.server_port, service.server_auth = "127.0.0.1", 1234, "another-key"
+    service.prepare()
+    service.cleanup()
+    assert (served["address"], served["key"]) == (("127.0.0.1", 1234), b"another-key")
+
+
+def test_what_is_refused_is_said_to_whoever_put_it(service, served):
+    service.prepare()
+    service.cleanup()
     with pytest.raises(DARCError, match="has no utc, cb"):
         served["validate"]({"dm": 1.0, "snr": 2.0})
 
