@@ -6,7 +6,7 @@ neighbouring channels, which have no dependence on each other, become vector ins
 
 Compiled code is kept in a cache, beside this file or, where that cannot be written to, in the folder of the
 user; the environment variable NUMBA_CACHE_DIR names another folder. Where none of them can be written to,
-every process compiles for itself, some ten seconds in `darc.science.extraction.warm_up`.
+every process compiles for itself, 5 to 10 s in `darc.science.extraction.warm_up`.
 """
 
 from __future__ import annotations

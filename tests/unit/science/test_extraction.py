@@ -2,6 +2,8 @@
 
 import itertools
 import statistics
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +22,6 @@ from darc.science.extraction import (
     TooFaintError,
     plan,
     to_levels,
-    warm_up,
 )
 from darc.science.rfi import Cleaning, MaskError
 
@@ -472,5 +473,35 @@ def test_candidates_do_not_depend_on_those_before():
     assert first.snr == again.snr
 
 
-def test_warming_up_needs_nothing():
-    warm_up()
+def test_nothing_is_compiled_after_warming_up():
+    # in a process of its own, where no other test has compiled anything
+    program = """
+import numpy as np
+from darc.science import _kernels
+from darc.science.extraction import *
+warm_up()
+kernels = [value for value in vars(_kernels).values() if hasattr(value, "signatures")]
+compiled = [len(kernel.signatures) for kernel in kernels]
+assert any(compiled)
+for clean_type in ("time", "frequency", "both", "perchannel", "none"):
+    cleaning = Cleaning(clean_type, threshold_time=3, bin_size=16)
+    extractor = Extractor(Band(1500, -1, 128, 1e-4), Settings(snr_min_local=0, cleaning=cleaning), [1, 2])
+    todo = extractor.plan(Detection(50, 1, 5))
+    data = np.random.default_rng(0).integers(90, 110, (todo.stop - todo.start, 128), dtype=np.uint8)
+    for writeable in (True, False):
+        data.flags.writeable = writeable
+        extractor.extract(data, todo)
+assert compiled == [len(kernel.signatures) for kernel in kernels]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_real_data_without_a_pulse_give_no_candidate(reference_data):
+    content = (reference_data / "sigproc" / "parkes_8bit_1.fil").read_bytes()
+    header, marker = content.index(b"HEADER_END"), len(b"HEADER_END")
+    data = np.frombuffer(content, np.uint8, offset=header + marker).reshape(-1, 832)
+    extractor = Extractor(Band(4030.0, -4.0, 832, 0.512e-3), Settings())
+    for dm, width in itertools.product((20.0, 56.8, 100.0), (1, 5, 25)):
+        todo = extractor.plan(Detection(dm, 0.6, width), len(data))
+        with pytest.raises(TooFaintError):
+            extractor.extract(data[todo.start : todo.stop], todo)
