@@ -118,7 +118,10 @@ class ServiceProcess:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; return whether it has ended."""
-        return bool(multiprocessing.connection.wait([self.fileno()], timeout_s))
+        ended = bool(multiprocessing.connection.wait([self.fileno()], timeout_s))
+        if ended:
+            self._exit_code()
+        return ended
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens if it has ended."""
@@ -128,12 +131,16 @@ class ServiceProcess:
 
     def cause_of_death(self) -> str:
         """Say how the process ended."""
-        with _multiprocessing_lock:
-            self._process.join(EXIT_CODE_WAIT_S)
-            code = self._process.exitcode
+        code = self._exit_code()
         if code is not None and code < 0:
             return f"killed by signal {-code} ({signal.strsignal(-code)})"
         return f"ended with exit code {'unknown' if code is None else code}"
+
+    def _exit_code(self) -> int | None:
+        with _multiprocessing_lock:
+            self._process.join(EXIT_CODE_WAIT_S)
+            code: int | None = self._process.exitcode
+            return code
 
 
 def prepare_forks(module_names: Sequence[str]) -> None:
