@@ -23,7 +23,6 @@ Its metadata carry checksums (HDF5 1.10), so that damage is noticed where it is 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,10 @@ SUFFIX = ".hdf5"
 _BYTES_MAX = 2**28
 #: The first version with checksums throughout; newer ones shut out readers for no gain here.
 _LIBVER = ("v110", "v110")
+#: Limits of what can be meant: data (whose sums 32 bits have to hold), any number, a sampling time in s.
+_DATA_MAX = 1e30
+_NUMBER_MAX = 1e9
+_TSAMP_MIN_S = 1e-9
 _DATASETS = ("data_freq_time", "data_dm_time")
 #: Fields that are numbers, by the name of their attribute, and their type.
 _NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {
@@ -91,7 +94,7 @@ class Candidate:
         prob_freqtime, prob_dmtime: probabilities of a burst; None before classification
 
     Raises:
-        CandidateError: shapes that do not fit together, or a value that is not finite or out of its range
+        CandidateError: shapes that do not fit together, or a value that cannot be meant
     """
 
     data_freq_time: NDArray[np.float32]
@@ -119,13 +122,13 @@ class Candidate:
             )
         if 0 in (*freq_time, *dm_time):
             raise CandidateError(f"empty data: shapes {freq_time} and {dm_time}")
-        for name in (*_DATASETS, "dms"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise CandidateError(f"{name} has values that are not finite")
+        for name, limit in (("data_freq_time", _DATA_MAX), ("data_dm_time", _DATA_MAX), ("dms", _NUMBER_MAX)):
+            if not np.abs(getattr(self, name)).max() <= limit:
+                raise CandidateError(f"{name} has values that are not within {limit:g}")
         for name, _ in _NUMBERS.values():
-            if not isfinite(getattr(self, name)):
-                raise CandidateError(f"{name} is {getattr(self, name)}; it has to be finite")
-        if not (self.tsamp_s > 0 and self.downsamp >= 1):
+            if not abs(getattr(self, name)) <= _NUMBER_MAX:
+                raise CandidateError(f"{name} is {getattr(self, name)}; it has to be within {_NUMBER_MAX:g}")
+        if not (self.tsamp_s >= _TSAMP_MIN_S and self.downsamp >= 1):
             raise CandidateError(f"a sample cannot last {self.downsamp} x {self.tsamp_s} s")
         for name in _PROBABILITIES:
             probability = getattr(self, name)

@@ -109,6 +109,8 @@ def test_more_dms_than_an_old_attribute_holds():
         ({"data_freq_time": CANDIDATE.data_freq_time[:0]}, "empty"),
         ({"data_freq_time": np.full((64, 48), np.nan)}, "data_freq_time"),
         ({"dm": np.inf}, "dm is inf"),
+        ({"dm": 1e300}, "dm is 1e"),
+        ({"dms": np.full(32, np.nan)}, "dms"),
         ({"tsamp_s": 0.0}, "cannot last"),
         ({"downsamp": 0}, "cannot last"),
         ({"prob_freqtime": 1.1}, "prob_freqtime is 1.1"),
