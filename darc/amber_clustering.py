@@ -218,21 +218,6 @@ class AMBERClustering(DARCBase):
 
     # --- what is known about the observation ---------------------------------------------------------------
 
-    def _load_parset(self, obs_config: dict[str, Any]) -> dict[str, Any] | None:
-        """Load the observation parset.
-
-        Args:
-            obs_config: observation configuration
-
-        Returns:
-            the parset, or None if it cannot be read: then nothing is sent to other telescopes
-        """
-        try:
-            return parsets.observation_parset(obs_config)
-        except DARCError as error:
-            self.logger.error("no observation parset: %s", error)
-            return None
-
     def _load_source_list(self) -> dict[str, dict[str, Any]]:
         """Load the list with known source DMs: a dictionary per category."""
         sources = load_source_list(self.source_file)

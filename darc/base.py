@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from darc import logs
 from darc.config import Config, load_config
 from darc.errors import DARCError
+from darc.formats.parset import observation_parset
 from darc.network.retry import RetryPolicy, RetryStoppedError, retry
 
 #: Longest time in s that a service waits for a message before it looks around again.
@@ -123,6 +124,8 @@ class DARCBase(multiprocessing.context.Process):
     def run(self) -> None:
         """Take messages until told to stop. This is the top of the service's process."""
         succeeded = self._succeeds(self._live)
+        if self._stopping is not None:
+            self._stopping.set()
         succeeded &= self._succeeds(self.cleanup)
         self.logger.info("stopped")
         code = 0 if succeeded and not self._defective else 1
@@ -162,8 +165,8 @@ class DARCBase(multiprocessing.context.Process):
         threading.Thread(target=self._end_with_parent, args=(stopping,), name="parent", daemon=True).start()
 
     def _terminate(self, *_: object) -> None:
+        # nothing that takes a lock: the signal may come while this very thread holds it
         self._terminated = True
-        self.stop()
 
     def _end_by_defect(self, defect: threading.ExceptHookArgs) -> None:
         """End the process because of an exception that nobody expected in one of its threads."""
@@ -201,7 +204,7 @@ class DARCBase(multiprocessing.context.Process):
                 self.do_what_is_due()
 
     def _is_stopping(self) -> bool:
-        return self._stopping is not None and self._stopping.is_set()
+        return self._terminated or (self._stopping is not None and self._stopping.is_set())
 
     def _pause(self, seconds: float) -> None:
         """Wait in a thread of this service, no longer than until it is told to stop."""
@@ -310,6 +313,23 @@ class DARCBase(multiprocessing.context.Process):
         answer = {"status": status, "message": message, "id": question.get("id")}
         with contextlib.suppress(queue.Full):
             self.control_queue.put(answer, timeout=LONGEST_WAIT_S)
+
+    # --- observations --------------------------------------------------------------------------------------
+
+    def _load_parset(self, obs_config: dict[str, Any]) -> dict[str, Any] | None:
+        """Load the observation parset.
+
+        Args:
+            obs_config: observation configuration
+
+        Returns:
+            the parset, or None if it cannot be read, which is logged
+        """
+        try:
+            return observation_parset(obs_config)
+        except DARCError as error:
+            self.logger.error("no observation parset: %s", error)
+            return None
 
     # --- what a service says of itself ---------------------------------------------------------------------
 

@@ -132,14 +132,6 @@ class DADATrigger(DARCBase):
             triggers: Any = command.get("trigger")
             self.send_event(triggers if isinstance(triggers, list) else [triggers])
 
-    def _load_parset(self, obs_config: dict[str, Any]) -> dict[str, Any] | None:
-        """Load the observation parset; None if it cannot be read, which is logged."""
-        try:
-            return parsets.observation_parset(obs_config)
-        except DARCError as error:
-            self.logger.error("no observation parset, thus taken for no polarisation calibration: %s", error)
-            return None
-
     def _is_polcal(self, parset: dict[str, Any] | None) -> bool:
         if parset is None or "polcal" not in str(parset.get("task.source.name", "")):
             return False
@@ -175,7 +167,10 @@ class DADATrigger(DARCBase):
         if not events:
             raise DADATriggerException("there is no trigger in it that can be sent")
         for (stokes, utc_start), together in events.items():
-            self.send_events(build_message(utc_start, together).decode("ascii"), stokes)
+            try:
+                self.send_events(build_message(utc_start, together).decode("ascii"), stokes)
+            except DARCError as error:
+                self.logger.error("trigger refused: %s", error)
 
     def _utc_start(self, trigger: DumpTrigger) -> str:
         """Return the start of the data as their headers carry it.
@@ -218,7 +213,7 @@ class DADATrigger(DARCBase):
             stokes: I or IQUV
 
         Raises:
-            DADATriggerException: there is no such Stokes
+            DADATriggerException: there is no such Stokes, or its port is none
         """
         if stokes not in STOKES:
             raise DADATriggerException(f"Stokes {stokes!r} of a trigger is neither I nor IQUV")
@@ -249,10 +244,15 @@ class DADATrigger(DARCBase):
     def _port(self, stokes: str) -> int:
         """Return the port of a dada_dbevent: set by a caller, else the observation's, else configured."""
         name = f"port_{stokes.lower()}"
-        own: int = getattr(self, name)
-        if own != getattr(self.config.dada_trigger, name):
-            return own
-        return int(self.obs_config.get(f"network_port_event_{stokes.lower()}", own))
+        port: Any = getattr(self, name)
+        if port == getattr(self.config.dada_trigger, name):
+            port = self.obs_config.get(f"network_port_event_{stokes.lower()}", port)
+        try:
+            if 0 < int(port) < 2**16:
+                return int(port)
+        except (TypeError, ValueError):
+            pass
+        raise DADATriggerException(f"{port!r:.100} is no port of dada_dbevent for Stokes {stokes}")
 
     # --- polarisation calibration --------------------------------------------------------------------------
 

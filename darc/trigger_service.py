@@ -91,7 +91,7 @@ class TriggerService(DARCBase, abc.ABC):
     def _collect(self, triggers: queue.Queue[Any]) -> None:
         while (first := triggers.get()) is not None:
             together, end = [first], self.monotonic() + self.interval
-            while first is not None and (wait_s := end - self.monotonic()) > 0:
+            while (wait_s := end - self.monotonic()) > 0:
                 try:
                     together.append(triggers.get(timeout=wait_s))
                 except queue.Empty:

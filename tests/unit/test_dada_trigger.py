@@ -204,6 +204,15 @@ def test_what_a_caller_sets_goes_before_that(service, observe, receivers):
     assert receivers.addresses == [("127.0.0.1", 7123)]
 
 
+@pytest.mark.parametrize("port", [None, "event", 0, 70_000])
+def test_a_port_that_is_none_is_refused(service, observe, receivers, caplog, port):
+    observe()
+    service.obs_config["network_port_event_iquv"] = port
+    send(service, trigger(), trigger(stokes="I"))
+    assert "is no port of dada_dbevent for Stokes IQUV" in caplog.text
+    assert receivers.only("I")
+
+
 def test_the_configuration_serves_where_nothing_else_is_said(service, receivers):
     send(service, trigger())
     assert receivers.addresses == [("127.0.0.1", 31001)]
