@@ -15,6 +15,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -154,6 +155,15 @@ def prepare_forks(module_names: Sequence[str]) -> None:
     """
     multiprocessing.set_forkserver_preload(list(module_names))
     multiprocessing.forkserver.ensure_running()
+
+
+def end_forks() -> None:
+    """End the server that processes are forked from, once none of them lives, and what it brought along.
+
+    They would end by themselves a moment after this process. Multiprocessing says so only to its own tests.
+    """
+    multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    multiprocessing.resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
 
 
 class _Inbox:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.network.process_queue import ProcessQueue
-from darc.service_process import Launch, ServiceProcess, prepare_forks
+from darc.service_process import Launch, ServiceProcess, end_forks, prepare_forks
 from darc.topology import SERVICES, module_names
 
 #: Ends a service's wait for a message, so that it sees a signal at once: a question whose answer nobody
@@ -100,12 +100,14 @@ class Supervisor:
         self._asking = {name: threading.Lock() for name in names}
         self._ids = itertools.count(1)
         self._ending = threading.Event()
+        self._forks = False
         self._woken, self._waker = multiprocessing.Pipe(duplex=False)
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
     def open(self) -> None:
         """Watch the services from now on, and prepare to start them."""
-        if self.handles and self.config.darc_master.start_method == "forkserver":
+        self._forks = bool(self.handles) and self.config.darc_master.start_method == "forkserver"
+        if self._forks:
             prepare_forks(["darc.preload", *module_names(list(self.handles))])
         self._watcher.start()
 
@@ -115,7 +117,9 @@ class Supervisor:
         self._wake()
         if self._watcher.is_alive():
             self._watcher.join()
-        for_all(self.stop, list(self.handles))
+        replies = for_all(self.stop, list(self.handles))
+        if self._forks and set(replies.values()) == {"stopped"}:
+            end_forks()
         for each in (*self.queues.values(), *self.control_queues.values()):
             each.close()
 

@@ -433,10 +433,6 @@ class Node:
         del states["observations"]
         return set(states.values()) <= {"running"}
 
-    def assert_gone(self) -> None:
-        eventually(lambda: not processes_of(self.home), "no process left")
-        assert self.port.is_free()
-
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
@@ -453,11 +449,19 @@ def node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
 
 
 @pytest.fixture
-def lone_worker(node) -> Node:
-    (number,) = free_ports(1)
-    entry = {"name": "w", "beam": 0, "address": "127.0.0.1", "port": number}
-    services = MASTER_SETTINGS | {"services_worker_mix": ["amber_listener", "dada_trigger"]}
-    return node("--node", "w", nodes={"workers": [entry]}, darc_master=services)
+def worker_node(node) -> Callable[..., Node]:
+    def start(**settings: Any) -> Node:
+        (number,) = free_ports(1)
+        entry = {"name": "w", "beam": 0, "address": "127.0.0.1", "port": number}
+        services = MASTER_SETTINGS | {"services_worker_mix": ["amber_listener", "dada_trigger"]}
+        return node("--node", "w", nodes={"workers": [entry]}, darc_master=services | settings)
+
+    return start
+
+
+@pytest.fixture
+def lone_worker(worker_node) -> Node:
+    return worker_node()
 
 
 def stop_by_command(node: Node) -> None:
@@ -486,16 +490,28 @@ def signal_group(number: signal.Signals) -> Callable[[Node], None]:
 def test_at_the_end_nothing_is_left(lone_worker, end):
     end(lone_worker)
     assert lone_worker.process.wait(PATIENCE_S) == 0
-    lone_worker.assert_gone()
+    assert processes_of(lone_worker.home) == {}
+    assert lone_worker.port.is_free()
     assert "Traceback" not in (lone_worker.home / "out").read_text()
 
 
 def test_services_end_by_themselves_when_their_master_was_killed(lone_worker):
     os.kill(lone_worker.process.pid, signal.SIGKILL)
     lone_worker.process.wait(PATIENCE_S)
-    lone_worker.assert_gone()
+    eventually(lambda: not processes_of(lone_worker.home), "no process left")
+    assert lone_worker.port.is_free()
     lone_worker.start()
     stop_by_command(lone_worker)
+
+
+def test_services_can_be_spawned_as_well(worker_node):
+    spawning = worker_node(start_method="spawn")
+    before = spawning.port.pids()
+    os.kill(before["dada_trigger"], signal.SIGKILL)
+    eventually(lambda: spawning.port.pids().get("dada_trigger") not in (None, *before.values()), "a new one")
+    stop_by_command(spawning)
+    assert spawning.process.wait(PATIENCE_S) == 0
+    eventually(lambda: not processes_of(spawning.home), "no process left")
 
 
 def test_a_second_master_is_refused_and_the_first_goes_on(lone_worker):
