@@ -29,6 +29,7 @@ examples:
   darc --parset obs.parset start_observation      as the scheduler does
   darc --host arts041 lofar_disable               no triggers to LOFAR any more
   darc --service amber_clustering get_attr dm_gal value inside a service
+  darc get_attr processes                         process IDs of the services
   darc check-config site.yaml                     every mistake in a configuration
 """
 

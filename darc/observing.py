@@ -81,6 +81,10 @@ class ObservationKeeper:
         if not obs_config.get("proctrigger", True):
             return "Success", "proctrigger is false: nothing is started for this observation"
         observation = self._observation(obs_config)
+        if not self.services:
+            raise ObservationError(
+                f"no services run on this {self.config.role} node, which can observe nothing"
+            )
         self.book.check_new(observation.task_id)
         self._keep_copy(Path(config_file), obs_config)
         if self.clock() > observation.end_unix:

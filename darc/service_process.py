@@ -138,10 +138,14 @@ class ServiceProcess:
         return f"ended with exit code {'unknown' if code is None else code}"
 
     def _exit_code(self) -> int | None:
-        with _multiprocessing_lock:
+        if not _multiprocessing_lock.acquire(timeout=EXIT_CODE_WAIT_S):
+            return None
+        try:
             self._process.join(EXIT_CODE_WAIT_S)
             code: int | None = self._process.exitcode
             return code
+        finally:
+            _multiprocessing_lock.release()
 
 
 def prepare_forks(module_names: Sequence[str]) -> None:

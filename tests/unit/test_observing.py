@@ -269,6 +269,13 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, keeper):
             keeper.start(tmp_path / name)
 
 
+def test_a_node_without_services_takes_no_observation(tmp_path, keeper, submit):
+    keeper.services = []
+    with pytest.raises(DARCError, match="no services run on this worker node"):
+        submit()
+    assert copies(tmp_path) == []
+
+
 def test_without_a_place_for_the_copy_the_scheduler_hears_of_it(tmp_path, keeper, submit, config):
     (tmp_path / "file").touch()
     keeper.configure(config(parset_dir=str(tmp_path / "file/below")))
