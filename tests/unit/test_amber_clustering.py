@@ -545,6 +545,17 @@ def test_a_batch_is_decided_on_when_all_instances_are_beyond_it(observe):
     assert dumps(service) == [[(500.0, 16.0)]]
 
 
+def test_a_batch_is_not_decided_on_while_its_file_holds_more(observe):
+    service = observe()
+    for snr, at_end in ((15, False), (16, True)):
+        message = {"command": "trigger", "trigger": row(500, snr), "step": 1, "at_end": at_end}
+        service.process_command(message)
+        service.do_what_is_due()
+        service.monotonic.now += 0.5  # longer than the settling time
+    service.do_what_is_due()
+    assert dumps(service) == [[(500.0, 16.0)]]
+
+
 def test_rows_that_come_late_are_grouped_among_themselves_and_counted(observe, caplog):
     service = observe()
     service.thresh_iquv["interval"] = 0.0

@@ -163,14 +163,19 @@ def test_a_file_can_be_followed_by_itself(listener, tmp_path):
 # --- consumers that do not take their lines ----------------------------------------------------------------
 
 
-def test_a_consumer_that_takes_nothing_holds_up_nobody_and_gets_everything_later(listener, obs_config):
+@pytest.mark.parametrize(
+    "names", [("target_queue", "second_target_queue"), ("second_target_queue", "target_queue")]
+)
+def test_a_consumer_that_takes_nothing_holds_up_nobody_and_gets_everything_later(listener, obs_config, names):
     lines = [f"{number} " + "x" * 90 for number in range(10_000)]
-    listener.second_target_queue = slow = ProcessQueue(buffer_bytes=1 << 17)
+    quick, slow = queue.Queue(), ProcessQueue(buffer_bytes=1 << 17)
+    for name, consumer in zip(names, (quick, slow), strict=True):
+        setattr(listener, name, consumer)
     append(file_of(obs_config), *lines)
     listener.start_observation(obs_config, reload=False)
-    assert take(listener.target_queue, len(lines)) == lines
+    assert take(quick, len(lines)) == lines
     append(file_of(obs_config), "last")
-    assert take(listener.target_queue, 1) == ["last"]
+    assert take(quick, 1) == ["last"]
     assert take(slow, len(lines) + 1) == [*lines, "last"]
     slow.close()
 
