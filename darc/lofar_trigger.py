@@ -8,7 +8,7 @@ from typing import Any
 from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats.lofar_packet import freeze_time, pack, unpack
-from darc.formats.trigger import NEEDED_BY_LOFAR
+from darc.formats.trigger import NEEDED_BY_LOFAR, UNITS
 from darc.network.mail import build_mail, mail_settings, send_mail
 from darc.network.queue_server import QueueServer
 from darc.outbox import Outbox
@@ -25,15 +25,7 @@ class LOFARTriggerQueueServer(QueueServer):
 
 
 class LOFARTrigger(TriggerService):
-    """Select the brightest of the incoming triggers and send it to LOFAR to freeze its buffers.
-
-    Args:
-        source_queue: input queue for controlling this service
-        args: see `DARCBase`
-        config_file: path to the configuration
-        control_queue: control queue of the parent process
-        kwargs: see `DARCBase`
-    """
+    """Select the brightest of the incoming triggers and send it to LOFAR to freeze its buffers."""
 
     lofar_host: str | None
     lofar_port: int
@@ -45,12 +37,7 @@ class LOFARTrigger(TriggerService):
     server_class = LOFARTriggerQueueServer
     needed = NEEDED_BY_LOFAR
     known_first = True
-
-    def __init__(
-        self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
-    ) -> None:
-        super().__init__(source_queue, *args, config_file=config_file, control_queue=control_queue, **kwargs)
-        self._mails: Outbox[dict[str, Any]] | None = None
+    _mails: Outbox[dict[str, Any]] | None = None
 
     def prepare(self) -> None:
         """Start to send mails, then to collect."""
@@ -128,7 +115,7 @@ class LOFARTrigger(TriggerService):
         test = self.is_test(trigger.get("test"))
         settings = mail_settings(self.config.mail)
         subject = f"{'Test: ' if test else ''}LOFAR trigger at {trigger['utc']}, DM {trigger['dm']:.2f}"
-        parameters = "\n".join(f"{key:>15}: {value}" for key, value in sorted(trigger.items()))
+        parameters = "\n".join(_line(key, value) for key, value in sorted(trigger.items()))
         text = (
             f"LOFAR was asked to freeze its buffers.\n\n{parameters}\n\n"
             f"The data to look at are those of SB {self.waterfall_sb:02d}.\n"
@@ -136,6 +123,11 @@ class LOFARTrigger(TriggerService):
         refused = send_mail(settings, build_mail(subject, settings.sender, to, text))
         for recipient, reason in refused.items():
             self.logger.error("no e-mail to %s: %s", recipient, reason)
+
+
+def _line(key: str, value: Any) -> str:
+    shown = f"{value:.10g}" if isinstance(value, float) else value
+    return f"{key:>15}: {shown} {UNITS.get(key, '')}".rstrip()
 
 
 def _given(trigger: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -26,6 +26,13 @@ class TriggerService(DARCBase, abc.ABC):
     enabled, by `send_events` of the configuration or by command; and with `test` in the configuration every
     event is a test, whatever a trigger says.
 
+    Args:
+        source_queue: input queue for controlling this service
+        args: see `DARCBase`
+        config_file: path to the configuration
+        control_queue: control queue of the parent process
+        kwargs: see `DARCBase`
+
     Attributes:
         trigger_queue: the queue that is served to the nodes
     """
@@ -45,8 +52,12 @@ class TriggerService(DARCBase, abc.ABC):
     #: whether triggers of known sources go before all others
     known_first: ClassVar[bool]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            source_queue, *args, **kwargs, **{"config_file": config_file, "control_queue": control_queue}
+        )
         self.trigger_queue: queue.Queue[Any] | None = None
         self._server: PlainQueueServer | None = None
         self._collector: threading.Thread | None = None

@@ -12,7 +12,7 @@ from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats import voevent
 from darc.formats.trigger import NEEDED_BY_VOEVENT, NEW_SOURCE
-from darc.formats.utc import as_astropy, parse_utc
+from darc.formats.utc import as_astropy, isot_text, parse_utc
 from darc.network.queue_server import QueueServer
 from darc.network.retry import RetryPolicy
 from darc.network.vtp import TransportError, send_voevent
@@ -39,15 +39,7 @@ class VOEventQueueServer(QueueServer):
 
 
 class VOEventGenerator(TriggerService):
-    """Convert incoming triggers to VOEvents and send them to the VOEvent broker.
-
-    Args:
-        source_queue: input queue for controlling this service
-        args: see `DARCBase`
-        config_file: path to the configuration
-        control_queue: control queue of the parent process
-        kwargs: see `DARCBase`
-    """
+    """Convert incoming triggers to VOEvents and send them to the VOEvent broker."""
 
     voevent_dir: Path
     broker_host: str | None
@@ -63,17 +55,19 @@ class VOEventGenerator(TriggerService):
     server_class = VOEventQueueServer
     needed = NEEDED_BY_VOEVENT
     known_first = False
-
-    def __init__(
-        self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
-    ) -> None:
-        super().__init__(source_queue, *args, config_file=config_file, control_queue=control_queue, **kwargs)
-        self._outbox: Outbox[Path] | None = None
+    _outbox: Outbox[Path] | None = None
 
     def prepare(self) -> None:
         """Start to send, then to collect."""
         self._outbox = Outbox("VOEvent", self._send, self.logger)
         super().prepare()
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Make a document for nobody: what libraries load at first use must not delay the first event."""
+        now = isot_text(datetime.fromtimestamp(self.clock(), UTC))
+        nothing = dict.fromkeys(NEEDED_BY_VOEVENT, 0.0)
+        voevent.validate(self._document({**nothing, "name": NEW_SOURCE, "utc": now}))
 
     def cleanup(self) -> None:
         """Stop to collect; documents that wait for the broker have one more attempt."""

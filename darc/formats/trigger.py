@@ -18,6 +18,12 @@ NUMBERS = (
     *("dm", "dm_err", "width", "snr", "flux", "semiMaj", "semiMin", "ra", "dec", "ymw16", "importance"),
     *("cb", "sb", "tarr", "dt", "delta_nu_MHz", "nu_GHz"),
 )
+#: Units of those that have one.
+UNITS = {
+    **{"dm": "pc/cm3", "dm_err": "pc/cm3", "ymw16": "pc/cm3", "width": "ms", "flux": "Jy", "ra": "deg"},
+    **{"dec": "deg", "semiMaj": "arcmin", "semiMin": "arcmin", "tarr": "s", "dt": "s"},
+    **{"delta_nu_MHz": "MHz", "nu_GHz": "GHz"},
+}
 #: Those of them that have to be above 0.
 POSITIVE = ("width", "dt", "delta_nu_MHz", "nu_GHz")
 #: No number that has to be above 0 is as small as this, in the units that travel.

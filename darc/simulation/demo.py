@@ -29,7 +29,7 @@ from darc.simulation.report import clustered, print_report
 from darc.simulation.scenario import DEMO, Injection, Scenario
 
 #: Time in s between the start of the first process and the start of the data.
-LEAD_S = 12.0
+LEAD_S = 14.0
 #: Time in s after the last row for everything to arrive.
 TAIL_S = 4.0
 #: Time in s between two IQUV triggers; a real site dumps less often.

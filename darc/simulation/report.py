@@ -64,7 +64,8 @@ def print_report(
         counts: what each worker node has counted
         folder: folder of all files
     """
-    print("\nInjected, clustered, and told to whom how many ms after AMBER had written its last line:\n")
+    print("\nInjected, clustered, and told to whom how many ms after AMBER had written its last line")
+    print("(of which LOFAR and VOEvent wait 1000 ms for triggers of other beams):\n")
     _print_columns([HEADINGS, *(_cells(row, clusters) for row in outcome.rows)])
     print()
     problems = [f"NOT EXPECTED: {sighting}" for sighting in outcome.unexplained]
