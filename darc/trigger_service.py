@@ -55,9 +55,8 @@ class TriggerService(DARCBase, abc.ABC):
     def __init__(
         self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
     ) -> None:
-        super().__init__(
-            source_queue, *args, **kwargs, **{"config_file": config_file, "control_queue": control_queue}
-        )
+        kwargs |= {"config_file": config_file, "control_queue": control_queue}
+        super().__init__(source_queue, *args, **kwargs)
         self.trigger_queue: queue.Queue[Any] | None = None
         self._server: PlainQueueServer | None = None
         self._collector: threading.Thread | None = None
