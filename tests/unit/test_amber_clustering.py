@@ -552,7 +552,7 @@ def test_a_batch_is_not_decided_on_while_its_file_holds_more(observe):
         service.process_command(message)
         service.do_what_is_due()
         service.monotonic.now += 0.5  # longer than the settling time
-    service.do_what_is_due()
+        service.do_what_is_due()
     assert dumps(service) == [[(500.0, 16.0)]]
 
 
