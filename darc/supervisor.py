@@ -28,6 +28,9 @@ from darc.topology import SERVICES, module_names
 #: reads. One that stays in the queue does no harm to the next process, as a left-over `stop` would.
 WAKE_UP = {"command": "get_attr", "attribute": "name", "id": 0}
 
+#: What `darc_service` imports, since multiprocessing imports the program again in each process.
+PROGRAM = ("argparse", "darc.network.command_server", "darc.observing")
+
 R = TypeVar("R")
 
 
@@ -108,7 +111,7 @@ class Supervisor:
         """Watch the services from now on, and prepare to start them."""
         self._forks = bool(self.handles) and self.config.darc_master.start_method == "forkserver"
         if self._forks:
-            prepare_forks(["darc.preload", *module_names(list(self.handles))])
+            prepare_forks(["darc.preload", *module_names(list(self.handles)), *PROGRAM])
         self._watcher.start()
 
     def close(self) -> None:
