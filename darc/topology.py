@@ -34,6 +34,7 @@ SERVICES = {
     "amber_listener": Service("AMBERListener", WORKER, target="amber_clustering", second_target="processor"),
     "amber_clustering": Service("AMBERClustering", WORKER, target="dada_trigger"),
     "dada_trigger": Service("DADATrigger", WORKER),
+    "processor": Service("ProcessorManager", WORKER),
     "lofar_trigger": Service("LOFARTrigger", MASTER),
     "voevent_generator": Service("VOEventGenerator", MASTER),
 }

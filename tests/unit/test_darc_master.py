@@ -24,7 +24,7 @@ SITE = {
         "workers": {"w": 0},
     },
     "darc_master": {
-        "services_worker_mix": [*WORKER_SERVICES, "processor"],
+        "services_worker_mix": [*WORKER_SERVICES, "offline_processing"],
         "services_worker_off": ["dada_trigger"],
         "control_timeout": 0.01,
         "stop_timeout": 0.01,
@@ -209,7 +209,7 @@ def test_a_wrong_configuration_is_said_where_the_service_fails(master, site_file
     [
         ("nonsense", "status", None, "Invalid service: nonsense"),
         ("lofar_trigger", "status", None, "lofar_trigger does not run on this worker node"),
-        ("processor", "status", None, "processor does not run on this worker node"),
+        ("offline_processing", "status", None, "offline_processing does not run on this worker node"),
         ("all", "nonsense", None, "Invalid command: nonsense"),
         (None, "edit", None, "Invalid command: edit"),
         (None, "", None, "Invalid command"),
