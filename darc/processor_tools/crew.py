@@ -90,18 +90,21 @@ class Crew:
         title: what one of them is called
         size: how many there are
         hire: makes and starts one of a name
+        deaths_max: how many may die before the step is given up
 
     Attributes:
         workers: processes that live, as far as is known
         out_of_order: why this step cannot be done any more; empty if it can
     """
 
-    def __init__(self, title: str, size: int, hire: Callable[[str], Worker]) -> None:
-        self.title, self.size = title, size
+    def __init__(
+        self, title: str, size: int, hire: Callable[[str], Worker], deaths_max: int = DEATHS_MAX
+    ) -> None:
+        self.title, self.size, self.deaths_max = title, size, deaths_max
         self.workers: list[Worker] = []
         self.out_of_order = ""
         self._hire = hire
-        self._hired = 0
+        self._hired = self._deaths = 0
         self._logger = logging.getLogger("darc.processor")
 
     def fill(self) -> None:
@@ -118,8 +121,9 @@ class Crew:
             worker.wait_and_kill()
             if not self.out_of_order:
                 self._logger.error("%s died", worker.name)
-                if self._hired - self.size >= DEATHS_MAX:
-                    self.give_up(f"{DEATHS_MAX} processes died")
+                self._deaths += 1
+                if self._deaths >= self.deaths_max:
+                    self.give_up(f"{self._deaths} processes died")
         self.fill()
         return [worker.name for worker in dead]
 

@@ -24,7 +24,7 @@ from darc.network.process_queue import ProcessQueue
 from darc.processor_tools.beam import ObservedBeam, ProcessorException
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import FINISH, Clustering
-from darc.processor_tools.crew import Crew, StepProcess, Worker, end_all
+from darc.processor_tools.crew import DEATHS_MAX, Crew, StepProcess, Worker, end_all
 from darc.processor_tools.extractor import Extractor, extraction_settings
 from darc.processor_tools.ledger import Cluster, Ledger
 from darc.processor_tools.messages import (
@@ -44,6 +44,11 @@ from darc.science.extraction import Detection, ExtractionError, plan
 
 #: Pieces of work in the hand of one process: it never waits for the next one.
 IN_HAND_MAX = 2
+#: Deaths of the visualiser after which there are no pages: it has the same work every time.
+DRAWING_DEATHS_MAX = 2
+#: Time in s after the end of an observation, or after its start here if that was later, at which it is
+#: stopped if nobody did.
+OVERDUE_S = 120.0
 #: Longest time in s between two looks at the processes.
 LOOK_INTERVAL_S = 1.0
 
@@ -112,13 +117,14 @@ class Processor(DARCBase):
         self._extraction = extraction_settings(self.config.processor.extractor)
         self._delay_s = self.config.processor.extractor.delay
         self._last_data_at = beam.end_unix + self._delay_s
+        self._closing_at = self.monotonic() + max(0.0, beam.end_unix - self.clock()) + OVERDUE_S
         for kind, size in ((Clustering, 1), (Extractor, self.num_extractor), (Classifier, 1)):
             self._add_crew(kind, size)
         self.logger.info("beam %d, %d TABs, results in %s", beam.beam, beam.ntab, beam.result_folder)
 
-    def _add_crew(self, kind: type[Step], size: int) -> None:
+    def _add_crew(self, kind: type[Step], size: int, deaths_max: int = DEATHS_MAX) -> None:
         title = kind.__name__.lower()
-        self._crews[title] = Crew(title, size, partial(self._hire, kind))
+        self._crews[title] = Crew(title, size, partial(self._hire, kind), deaths_max)
         self._crews[title].fill()
 
     def _hire(self, kind: type[Step], name: str) -> Worker:
@@ -148,9 +154,7 @@ class Processor(DARCBase):
             self.logger.info("aborted with %d clusters not extracted", len(self.ledger.extraction))
             self.stop()
             return
-        if self._closing_at < inf:
-            return
-        self._closing_at = self.monotonic() + self.stop_delay
+        self._closing_at = min(self._closing_at, self.monotonic() + self.stop_delay)
         # what was recorded last still takes its time to the disk
         self._last_data_at = min(self._last_data_at, self.clock() + self._delay_s)
         self.ledger.extraction.hurry(self._last_data_at)
@@ -296,7 +300,7 @@ class Processor(DARCBase):
             self._told_to_finish = self._grouped or crew.send(FINISH)
         if self._grouped and self.ledger.finished and not self._drawing:
             if "visualizer" not in self._crews:
-                self._add_crew(Visualizer, 1)
+                self._add_crew(Visualizer, 1, DRAWING_DEATHS_MAX)
             self._drawing = self._crews["visualizer"].send(message(Draw(tuple(self.ledger.kept))))
             self._drawn |= bool(self._crews["visualizer"].out_of_order)
         if self._drawn:

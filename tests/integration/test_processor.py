@@ -281,6 +281,20 @@ def test_abort_leaves_no_processes_and_no_results(node, filterbanks):
     assert not observed.results.exists()
 
 
+def test_a_killed_processor_takes_its_steps_along_and_not_the_manager(node, filterbanks):
+    observed = node.observation(1, filterbanks)
+    observed.start()
+    observed.processes("classifier")
+    (pid,) = re.findall(r"is processed by process (\d+)", node.log())
+    os.kill(int(pid), signal.SIGKILL)
+    until(lambda: node.processes() == {node.manager.pid}, "the end of the processes")
+    until(lambda: "died: code" in node.log(), "the manager to notice")
+    observed.start()
+    observed.trigger(*BURSTS, FALSE_ALARM)
+    observed.stop()
+    check_complete(observed)
+
+
 def test_filterbanks_that_are_missing_or_cut_short_cost_their_candidates_only(node, filterbanks):
     observed = node.observation(1, filterbanks)
     missing = observed.filterbanks / f"CB{BEAM:02d}_02.fil"

@@ -15,7 +15,7 @@ from darc.formats.results import NOTHING_CAME, Summary, parse_summary, parse_tri
 from darc.processor_tools import crew as crews
 from darc.processor_tools.beam import ProcessorException
 from darc.processor_tools.clustering import FINISH
-from darc.processor_tools.hub import Processor
+from darc.processor_tools.hub import OVERDUE_S, Processor
 from darc.processor_tools.messages import (
     Classified,
     Classify,
@@ -273,6 +273,21 @@ def test_results_that_cannot_be_written_name_the_file_and_end_the_observation(hu
     tell(hub, Drawn("visualizer 1"))
     with pytest.raises(ProcessorException, match=r"CB07_triggers\.txt"):
         later(hub, 1.0)
+
+
+def test_an_observation_that_nobody_stops_ends_by_itself(hub, caplog):
+    later(hub, DURATION_S + OVERDUE_S - 0.1)
+    assert worker(hub, "clustering 1").inbox == []
+    later(hub, 0.1)
+    assert worker(hub, "clustering 1").inbox == [FINISH]
+
+
+def test_a_second_stop_changes_nothing(hub):
+    hub.stop_observation()
+    later(hub, STOP_DELAY_S / 2)
+    hub.stop_observation()
+    later(hub, STOP_DELAY_S / 2)
+    assert worker(hub, "clustering 1").inbox == [FINISH]
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------
