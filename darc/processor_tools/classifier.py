@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from darc.config import Config
 from darc.errors import DARCError
-from darc.formats.candidate import CandidateError, read, set_probabilities
+from darc.formats.candidate import CandidateError, read, write
 from darc.processor_tools.messages import Classified, Classify
 from darc.processor_tools.networks import PACKAGED_MODELS, Network, NetworkError
 from darc.processor_tools.step import Settings, Step
@@ -47,7 +48,7 @@ class Classifier(Step):
             candidate = read(path)
             freqtime = self._freqtime.probability(candidate.data_freq_time)
             dmtime = self._dmtime.probability(candidate.data_dm_time)
-            set_probabilities(path, freqtime, dmtime)
+            write(path, replace(candidate, prob_freqtime=freqtime, prob_dmtime=dmtime))
         except DARCError as error:
             self.logger.error("not classified: %s", error)
             reason = "damaged or not written" if isinstance(error, CandidateError) else "no probability"
