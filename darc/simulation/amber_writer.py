@@ -117,6 +117,25 @@ class Recording:
         self.headers.append(header)
 
 
+class Together:
+    """Several feeds that cover the same batches and instances, as one: what they find follows each other.
+
+    Args:
+        feeds: at least one; the headers are those of the first
+
+    """
+
+    def __init__(self, *feeds: Feed) -> None:
+        self.headers = feeds[0].headers
+        self._feeds = feeds
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Give the lines of all feeds, batch by batch, instance by instance."""
+        for chunks in zip(*self._feeds, strict=True):
+            lines = [line for chunk in chunks for line in chunk.lines]
+            yield Chunk(chunks[0].batch, chunks[0].instance, lines)
+
+
 class AmberWriter:
     """Writes the files of all of AMBER's instances for one compound beam as the data come in.
 

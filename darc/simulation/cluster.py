@@ -142,7 +142,7 @@ class Cluster:
             if self._processes[node].poll() is not None or time.monotonic() > deadline:
                 output = (self.folder / f"{node}.out").read_text(encoding="utf-8")
                 raise DARCError(f"node {node} does not run: {answer.stdout}{answer.stderr}{output}")
-            time.sleep(0.1)
+            time.sleep(0.5)
 
     def darc(self, node: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the `darc` command for a node, as an operator or the scheduler would.

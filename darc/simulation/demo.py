@@ -8,8 +8,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,26 @@ from typing import Any
 from darc.config import Config, load_config
 from darc.definitions import ARTS
 from darc.errors import DARCError
+from darc.formats.parset import load_obs_config
+from darc.formats.results import pages_name
 from darc.formats.source_list import SourceList, load_source_list
+from darc.processor_tools.beam import ObservedBeam
 from darc.simulation.amber import Amber
-from darc.simulation.amber_writer import AmberWriter, Feed, Flushed, Recording
+from darc.simulation.amber_writer import AmberWriter, Feed, Flushed, Recording, Together
 from darc.simulation.cluster import MASTER, Cluster, free_ports, worker
+from darc.simulation.filterbank_sky import FilterbankSky
+from darc.simulation.filterbank_writer import FilterbankWriter
 from darc.simulation.observation import Observation, ObservationFiles
 from darc.simulation.outcome import Expectation, compare
+from darc.simulation.processed import Found, find, wait_for_results
 from darc.simulation.receivers import LOFAR, VOEVENT, Receivers, event_ports, iquv
 from darc.simulation.replay import SOURCE_LIST, RuleBook, expected_triggers, recorded_beams
-from darc.simulation.report import clustered, print_report
+from darc.simulation.report import clustered, print_end, print_processed, print_report
 from darc.simulation.scenario import DEMO, Injection, Scenario
+from darc.simulation.search import Search, targets
 
 #: Time in s between the start of the first process and the start of the data.
-LEAD_S = 14.0
+LEAD_S = 17.0
 #: Time in s after the last row for everything to arrive.
 TAIL_S = 4.0
 #: Time in s between two IQUV triggers; a real site dumps less often.
@@ -37,6 +45,11 @@ IQUV_INTERVAL_S = 5.0
 #: Seconds that a replay takes, unless a speed is given.
 REPLAY_S = 30.0
 Expect = Callable[[dict[tuple[int, int], float], Config], list[Expectation]]
+
+#: Longest time in s for the results after the end of the observation.
+RESULTS_S = 60.0
+#: ARTS with broader channels, so that two beams can be written to disk in real time.
+INSTRUMENT = replace(ARTS, nchan=128, min_freq_mhz=ARTS.min_freq_mhz + (300 / 128 - 300 / 1536) / 2)
 
 #: File that marks a folder as one of ours.
 MARK = "darc-demo"
@@ -105,6 +118,8 @@ class Demo:
             the configuration of the nodes
         settings: sections of the site's configuration
         speed: seconds of data per second
+        skies: data of each compound beam, for the processor
+        injections: bursts in them
     """
 
     def __init__(
@@ -115,12 +130,16 @@ class Demo:
         expect: Expect,
         settings: dict[str, Any],
         speed: float = 1.0,
+        skies: Mapping[int, FilterbankSky] | None = None,
+        injections: Sequence[Injection] = (),
     ) -> None:
         self.folder = folder
         self.feeds = feeds
         self.speed = speed
         self._expect = expect
         self._settings = settings
+        self._skies = skies or {}
+        self._injections = injections
         self.beams = tuple(feeds)
         start = datetime.now(UTC) + timedelta(seconds=LEAD_S)
         self._ports = event_ports(self.beams)
@@ -140,6 +159,7 @@ class Demo:
                     utc_start=self.observation.utc_start,
                     start_unix=start_unix,
                     speed=self.speed,
+                    instrument=self.observation.instrument,
                 )
             )
             files = self.observation.write(self.folder)
@@ -148,10 +168,37 @@ class Demo:
             self._observe(cluster, files, start_unix)
             counts = {node: _counts(cluster, node) for node in cluster.nodes if node != MASTER}
             self._end(cluster, files)
+            found = self._processed(cluster, files)
             expected = self._expect(self.flushed, load_config(cluster.site_file, MASTER))
             outcome = compare(expected, receivers.sightings())
             print_report(outcome, receivers, clustered(cluster.log_folder, self.beams), counts, self.folder)
-            return outcome.good and not receivers.problems()
+            print_processed(found)
+            lost = [each for each in self._injections if each.extracted and found[each] is None]
+            good = outcome.good and not receivers.problems() and not lost
+            print_end(self.folder, self._pictures(cluster, files), good)
+            return good
+
+    def _observed_beams(self, cluster: Cluster, files: ObservationFiles) -> dict[int, ObservedBeam]:
+        return {
+            beam: ObservedBeam.of(
+                load_obs_config(files.workers[beam]), load_config(cluster.site_file, worker(beam))
+            )
+            for beam in self._skies
+        }
+
+    def _processed(self, cluster: Cluster, files: ObservationFiles) -> dict[Injection, Found | None]:
+        """Wait for the results of all beams, and return what was made of each burst."""
+        beams = self._observed_beams(cluster, files)
+        for beam in beams.values():
+            wait_for_results(beam, RESULTS_S)
+            for path in beam.filterbanks:
+                path.unlink(missing_ok=True)  # of no use any more, and large
+        config = load_config(cluster.site_file, MASTER)
+        return {each: find(each, beams[each.beam], config) for each in self._injections}
+
+    def _pictures(self, cluster: Cluster, files: ObservationFiles) -> list[Path]:
+        beams = self._observed_beams(cluster, files).values()
+        return [beam.result_folder / pages_name(beam.beam) for beam in beams]
 
     def _cluster(self, receivers: Receivers, files: ObservationFiles) -> Cluster:
         ports = free_ports(2)
@@ -171,7 +218,11 @@ class Demo:
             say(f"{node}: {cluster.darc(node, '--parset', str(parset), 'start_observation').stdout.strip()}")
         if time.time() > start_unix:
             raise DARCError(f"this machine was too slow: not ready within {LEAD_S:g} s")
-        writers = [threading.Thread(target=self._writer(files, beam, start_unix).run) for beam in self.beams]
+        writers = [
+            threading.Thread(target=each.run)
+            for beam in self.beams
+            for each in self._writers(files, beam, start_unix)
+        ]
         try:
             for thread in writers:
                 thread.start()
@@ -181,12 +232,14 @@ class Demo:
             for thread in writers:
                 thread.join()
 
-    def _writer(self, files: ObservationFiles, beam: int, start_unix: float) -> AmberWriter:
+    def _writers(
+        self, files: ObservationFiles, beam: int, start_unix: float
+    ) -> Iterator[AmberWriter | FilterbankWriter]:
         def note(flushed: Flushed) -> None:
             key = (beam, flushed.batch)
             self.flushed[key] = max(self.flushed.get(key, 0.0), flushed.time_unix)
 
-        return AmberWriter(
+        yield AmberWriter(
             files.amber_dirs[beam],
             beam,
             self.feeds[beam],
@@ -195,6 +248,11 @@ class Demo:
             report=note,
             stop=self._stop,
         )
+        if beam in self._skies:
+            folder = files.amber_dirs[beam].parent / "filterbank"
+            yield FilterbankWriter(
+                folder, beam, self._skies[beam], start_unix=start_unix, speed=self.speed, stop=self._stop
+            )
 
     def _show_progress(self, start_unix: float) -> None:
         length_s = self.observation.duration_s / self.speed + TAIL_S
@@ -241,10 +299,28 @@ def inject(scenario: Scenario, folder: Path) -> Demo:
         "direction_deg": scenario.direction_deg,
         "duration_s": scenario.duration_s,
         "frbs": {scenario.source: scenario.source_dm},
+        "instrument": INSTRUMENT,
     }
-    feeds: dict[int, Feed] = {beam: Amber(scenario.sky(beam), seed=beam) for beam in scenario.beams}
-    settings = {"amber_clustering": {"thresh_iquv": {"interval": IQUV_INTERVAL_S}}}
-    return Demo(folder, observation, feeds, expect, settings)
+    skies = {
+        beam: FilterbankSky(scenario.sky(beam), seed=beam, instrument=INSTRUMENT) for beam in scenario.beams
+    }
+    feeds: dict[int, Feed] = {}
+    for beam, sky in skies.items():
+        say(f"sky of beam {beam}: drawing noise and bursts, searching them as AMBER does")
+        sky.prepare()
+        search = Search(sky, targets(sky))
+        list(search)  # what it found once is at hand when it is due
+        feeds[beam] = Together(search, Amber(scenario.interference(beam), seed=beam, instrument=INSTRUMENT))
+    settings = {
+        "instrument": {"nchan": INSTRUMENT.nchan, "min_freq_mhz": INSTRUMENT.min_freq_mhz},
+        "amber_clustering": {"thresh_iquv": {"interval": IQUV_INTERVAL_S}},
+        # with so few channels, a bright burst is what stands out in each of them
+        "processor": {
+            "result_dir": str(folder / "results"),
+            "extractor": {"rfi_clean_type": "none", "rfi_apply_mask": False},
+        },
+    }
+    return Demo(folder, observation, feeds, expect, settings, skies=skies, injections=scenario.injections)
 
 
 def _replay(options: argparse.Namespace, folder: Path) -> Demo:
@@ -267,7 +343,7 @@ def _replay(options: argparse.Namespace, folder: Path) -> Demo:
         observation,
         feeds,
         lambda flushed, config: expected_triggers(recorded, rules, config, flushed),
-        {"amber_clustering": {}},
+        {"darc_master": {"services_worker_mix": ["amber_listener", "amber_clustering", "dada_trigger"]}},
         options.speed or max(1.0, duration_s / REPLAY_S),
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from darc.science.selection import read_verdict
 from darc.simulation.cluster import worker
 from darc.simulation.outcome import Outcome, Row, Sighting
+from darc.simulation.processed import Found
 from darc.simulation.receivers import LOFAR, VOEVENT, Receivers, iquv
+from darc.simulation.scenario import Injection
 
 HEADINGS = (
     "",
@@ -25,6 +27,7 @@ HEADINGS = (
     "VOEvent (ms)",
     "",
 )
+PROCESSED_HEADINGS = ("", "CB", "S/N injected", "recovered", "time error (ms)", "probability", "page", "")
 FILES = {
     "logs": "cluster/darc/log",
     "VOEvents": "broker/events",
@@ -77,10 +80,31 @@ def print_report(
     for name, latency in _by_kind(outcome.rows).items():
         print(f"{name}: median {statistics.median(latency):.0f} ms, longest {max(latency):.0f} ms")
     print(f"e-mails about triggers to LOFAR: {len(receivers.mail.received)}")
+
+
+def print_processed(found: Mapping[Injection, Found | None]) -> None:
+    """Print what the processor made of each burst."""
+    if found:
+        print("\nCut out of the data, classified and plotted:\n")
+        _print_columns([PROCESSED_HEADINGS, *(_processed_cells(*item) for item in found.items())])
+
+
+def _processed_cells(injection: Injection, found: Found | None) -> tuple[str, ...]:
+    label = (injection.label, f"{injection.beam:02d}", f"{injection.burst.snr:.1f}")
+    if found is None:
+        return (*label, "-", "-", "-", "-", "MISSING" if injection.extracted else "ok")
+    probability = "-" if found.probability is None else f"{found.probability:.2f}"
+    page = "not kept" if found.page is None else str(found.page)
+    return (*label, f"{found.snr:.1f}", f"{found.toa_error_ms:+.2f}", probability, page, "ok")
+
+
+def print_end(folder: Path, pictures: Sequence[Path], good: bool) -> None:
+    """Print where the files are, and whether everything was right."""
     print(f"\nfiles: {folder}")
     for what, where in FILES.items():
         print(f"  {what:9} {folder / where}")
-    good = outcome.good and not problems
+    for picture in pictures:
+        print(f"  pictures  {picture}")
     print(
         "\nEverything arrived where it should, and nothing else did."
         if good

@@ -17,6 +17,7 @@ class Injection:
         burst: the burst
         iquv: whether the node has to dump its ring buffer
         alert: whether LOFAR and the world have to be told
+        extracted: whether the processor has to cut it out of the data
     """
 
     label: str
@@ -24,6 +25,7 @@ class Injection:
     burst: Burst
     iquv: bool = True
     alert: bool = True
+    extracted: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,27 +61,31 @@ class Scenario:
             self.duration_s,
             bursts=tuple(injection.burst for injection in self.injections if injection.beam == beam),
             pulsars=self.pulsars.get(beam, ()),
-            storms=self.storms.get(beam, ()),
-            noise_rows_per_s=20.0,
         )
 
+    def interference(self, beam: int) -> Sky:
+        """Return what AMBER of a compound beam takes for signals besides."""
+        return Sky(self.duration_s, storms=self.storms.get(beam, ()), noise_rows_per_s=20.0)
 
-#: An observation of a repeating burst source in two beams. The Galactic maximum DM there is about 330 pc/cm3,
-#: so that new sources are looked for above 400 and announced above 660. The bursts that have to be
-#: found are so bright that the filter on the periodicity over synthesised beams passes them.
+
+#: An observation of a repeating burst source, far from the Galactic plane, in two beams. The Galactic maximum DM
+#: there is about 21 pc/cm3, so that new sources are looked for above 26 and announced above 43. The bursts that
+#: have to be found are so bright that the filter on the periodicity over synthesised beams passes them.
 DEMO = Scenario(
-    source="FRB20180916B",
-    direction_deg=(29.5031, 65.7168),
-    source_dm=348.8,
+    source="FRB20190303A",
+    direction_deg=(207.9958, 48.1211),
+    source_dm=222.4,
     duration_s=34.9,
     injections=(
-        Injection("repeater", 0, Burst(5.6, 348.8, 45.0, 10)),
-        Injection("new source", 1, Burst(10.6, 1500.0, 40.0, 5)),
-        Injection("new, too near to announce", 0, Burst(16.7, 550.0, 40.0, 5), alert=False),
-        Injection("below the S/N limit", 1, Burst(20.7, 700.0, 9.0, 5), iquv=False, alert=False),
-        Injection("too wide", 1, Burst(22.8, 2000.0, 40.0, 500), iquv=False, alert=False),
-        Injection("new source in a storm", 0, Burst(26.8, 1200.0, 40.0, 5)),
+        Injection("repeater", 0, Burst(5.6, 222.4, 60.0, 10)),
+        Injection("new source", 1, Burst(10.6, 130.0, 60.0, 5)),
+        Injection("new, too near to announce", 0, Burst(16.7, 35.0, 50.0, 5), alert=False),
+        Injection(
+            "below the S/N limit", 1, Burst(20.7, 400.0, 9.0, 5), iquv=False, alert=False, extracted=False
+        ),
+        Injection("too wide", 1, Burst(22.8, 600.0, 50.0, 500), iquv=False, alert=False),
+        Injection("new source in a storm", 0, Burst(26.8, 160.0, 60.0, 5)),
     ),
-    pulsars={1: (Pulsar(1.337, 80.0, 25.0, 0.2, 10, first_s=0.4),)},
+    pulsars={1: (Pulsar(5.347, 12.0, 30.0, 0.1, 10, first_s=3.4),)},
     storms={0: (RfiStorm(25.0, 4.0, 20000.0, dm_scale=30.0, all_beams=True),)},
 )
