@@ -69,9 +69,9 @@ class Scenario:
 
 
 #: An observation of a repeating burst source, far from the Galactic plane, in two beams. The Galactic
-#: maximum DM there is about 21 pc/cm3, so that new sources are looked for above 26 and announced above 43. The
-#: bursts that have to be found are so bright that the filter on the periodicity over synthesised beams passes
-#: them, and of such DMs that the broad channels of the demo smear them little.
+#: maximum DM there is about 21 pc/cm3, so that new sources are looked for above 26 and announced above 43.
+#: The bursts that have to be found are so bright that the filter on the periodicity over synthesised beams
+#: passes them, and of such DMs that the broad channels of the demo smear them little.
 DEMO = Scenario(
     source="FRB20190303A",
     direction_deg=(207.9958, 48.1211),

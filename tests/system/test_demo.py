@@ -10,23 +10,26 @@ from darc.simulation.scenario import Injection, Scenario
 from darc.simulation.sky import Burst, Pulsar
 
 SHORT = Scenario(
-    source="FRB20180916B",
-    direction_deg=(29.5031, 65.7168),
-    source_dm=348.8,
+    source="FRB20190303A",
+    direction_deg=(207.9958, 48.1211),
+    source_dm=222.4,
     duration_s=9.5,
     injections=(
-        Injection("repeater", 0, Burst(3.3, 348.8, 45.0, 10)),
-        Injection("new source", 1, Burst(5.6, 1500.0, 45.0, 5)),
-        Injection("below the S/N limit", 1, Burst(7.4, 700.0, 9.0, 5), iquv=False, alert=False),
+        Injection("repeater", 0, Burst(3.3, 222.4, 60.0, 10)),
+        Injection("new source", 1, Burst(5.6, 130.0, 60.0, 5)),
+        Injection("below the limit", 1, Burst(7.4, 100.0, 9.0, 5), iquv=False, alert=False, extracted=False),
     ),
-    pulsars={1: (Pulsar(1.337, 80.0, 25.0, 0.2, 10),)},
+    pulsars={1: (Pulsar(2.337, 12.0, 25.0, 0.2, 10),)},
 )
 
 
 def test_every_burst_arrives_where_it_should_and_nothing_else_does(tmp_path, capsys):
     assert inject(SHORT, tmp_path / "demo").run(), capsys.readouterr().out
     printed = capsys.readouterr().out
-    assert printed.count(" ok\n") == 3
+    assert printed.count(" ok\n") == 6
+    for beam in (0, 1):
+        (pages,) = (tmp_path / "demo" / "results").glob(f"*/*/CB{beam:02d}.pdf")
+        assert pages.read_bytes().startswith(b"%PDF")
     assert "e-mails about triggers to LOFAR: 2" in printed
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
     assert left.stdout == "", "processes are left"
