@@ -73,7 +73,7 @@ class Node(Section):
     name: Text
     address: Text
     port: Port
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict, repr=False)  # may hold keys
 
     @field_validator("config")
     @classmethod
