@@ -26,7 +26,7 @@ from darc.simulation.cluster import free_ports
 COMMAND_ROUNDS = 21
 NODE_ROUNDS = 5
 NODE = "worker"
-SERVICES = ["amber_listener", "amber_clustering", "dada_trigger"]
+SERVICES = ["amber_listener", "amber_clustering", "dada_trigger", "processor"]
 #: Pause in s between two questions whether all services run.
 POLL_S = 0.01
 PATIENCE_S = 60.0
