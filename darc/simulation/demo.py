@@ -29,7 +29,7 @@ from darc.simulation.filterbank_sky import FilterbankSky
 from darc.simulation.filterbank_writer import FilterbankWriter
 from darc.simulation.observation import Observation, ObservationFiles
 from darc.simulation.outcome import Expectation, compare
-from darc.simulation.processed import Found, find, wait_for_results
+from darc.simulation.processed import Found, find, problem, wait_for_results
 from darc.simulation.receivers import LOFAR, VOEVENT, Receivers, event_ports, iquv
 from darc.simulation.replay import SOURCE_LIST, RuleBook, expected_triggers, recorded_beams
 from darc.simulation.report import clustered, print_end, print_processed, print_report
@@ -173,9 +173,10 @@ class Demo:
             outcome = compare(expected, receivers.sightings())
             print_report(outcome, receivers, clustered(cluster.log_folder, self.beams), counts, self.folder)
             print_processed(found)
-            lost = [each for each in self._injections if each.extracted and found[each] is None]
-            good = outcome.good and not receivers.problems() and not lost
-            print_end(self.folder, self._pictures(cluster, files), good)
+            pictures = self._pictures(cluster, files)
+            good = outcome.good and not receivers.problems() and all(path.exists() for path in pictures)
+            good = good and not any(problem(*item) for item in found.items())
+            print_end(self.folder, pictures, good)
             return good
 
     def _observed_beams(self, cluster: Cluster, files: ObservationFiles) -> dict[int, ObservedBeam]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darc.config import Config
+from darc.definitions import ARTS
 from darc.errors import DARCError
 from darc.formats import candidate as candidates
 from darc.formats.results import parse_triggers, summary_name, triggers_name
@@ -16,6 +17,11 @@ from darc.simulation.scenario import Injection
 
 #: Pause in s between two looks for results that are not there yet.
 STEP_S = 0.2
+
+
+#: Least S/N recovered, as a share of the injected one, and largest error of an arrival time in ms or widths.
+SHARE_MIN = 0.7
+ERROR_MS, ERROR_WIDTHS = 2.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,24 @@ class Found:
     toa_error_ms: float
     probability: float | None
     page: int | None
+
+    def problem(self, injection: Injection) -> str:
+        """Return what is wrong with it; empty if nothing is."""
+        width_ms = injection.burst.width_samples * ARTS.tsamp_s * 1e3
+        if not injection.extracted:
+            return "NOT WANTED"
+        if self.page is None:
+            return "NOT KEPT"
+        if self.snr < SHARE_MIN * injection.burst.snr:
+            return "TOO FAINT"
+        return "WRONG TIME" if abs(self.toa_error_ms) > max(ERROR_MS, ERROR_WIDTHS * width_ms) else ""
+
+
+def problem(injection: Injection, found: Found | None) -> str:
+    """Return what is wrong with what was made of a burst; empty if nothing is."""
+    if found is None:
+        return "MISSING" if injection.extracted else ""
+    return found.problem(injection)
 
 
 def wait_for_results(beam: ObservedBeam, timeout_s: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from darc.science.selection import read_verdict
 from darc.simulation.cluster import worker
 from darc.simulation.outcome import Outcome, Row, Sighting
-from darc.simulation.processed import Found
+from darc.simulation.processed import Found, problem
 from darc.simulation.receivers import LOFAR, VOEVENT, Receivers, iquv
 from darc.simulation.scenario import Injection
 
@@ -92,10 +92,17 @@ def print_processed(found: Mapping[Injection, Found | None]) -> None:
 def _processed_cells(injection: Injection, found: Found | None) -> tuple[str, ...]:
     label = (injection.label, f"{injection.beam:02d}", f"{injection.burst.snr:.1f}")
     if found is None:
-        return (*label, "-", "-", "-", "-", "MISSING" if injection.extracted else "ok")
+        return (*label, "-", "-", "-", "-", problem(injection, found) or "ok")
     probability = "-" if found.probability is None else f"{found.probability:.2f}"
     page = "not kept" if found.page is None else str(found.page)
-    return (*label, f"{found.snr:.1f}", f"{found.toa_error_ms:+.2f}", probability, page, "ok")
+    return (
+        *label,
+        f"{found.snr:.1f}",
+        f"{found.toa_error_ms:+.2f}",
+        probability,
+        page,
+        problem(injection, found) or "ok",
+    )
 
 
 def print_end(folder: Path, pictures: Sequence[Path], good: bool) -> None:
