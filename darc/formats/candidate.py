@@ -8,13 +8,15 @@
 | nfreq ntime ndm             | attribute | shapes of the data sets                                          |
 | tsamp                       | attribute | sampling time of the filterbank in s                             |
 | sb                          | attribute | synthesised beam                                                 |
-| dm snr toa downsamp         | attribute | DM, S/N, arrival time in s, and width in samples of the          |
-|                             |           | filterbank, as found in the data                                 |
+| dm snr toa downsamp         | attribute | DM, S/N, arrival time in s, and width of the best boxcar in      |
+|                             |           | samples of the filterbank, as found in the data                  |
 | dm_amber ... downsamp_amber | attribute | the same four as AMBER gave them                                 |
+| nsamp_bin                   | attribute | samples of the filterbank per bin of the data sets; absent in    |
+|                             |           | files of other programs, whose bins are `downsamp` samples long  |
 | prob_freqtime prob_dmtime   | attribute | probabilities of the two classifiers, once they have run         |
 
-A sample of the data sets is `downsamp` samples of the filterbank long, and the one with index ntime // 2 is
-centred on the arrival time.
+The bin with index ntime // 2 is centred on the arrival time. The best boxcar may be wider than a bin, or
+narrower.
 
 A file is made in memory, written beside its place and renamed, so that it is there complete or not at all.
 Its metadata carry checksums (HDF5 1.10), so that damage is noticed where it is read.
@@ -59,6 +61,8 @@ _NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {
     "downsamp_amber": ("downsamp_amber", int),
 }
 _PROBABILITIES = ("prob_freqtime", "prob_dmtime")
+#: Fields that may be None, whose attribute is then absent, and their type.
+_OPTIONAL: dict[str, type[int] | type[float]] = {"nsamp_bin": int} | dict.fromkeys(_PROBABILITIES, float)
 #: What h5py raises on contents that make no sense.
 _H5PY_ERRORS = (
     OSError,
@@ -88,9 +92,10 @@ class Candidate:
         sb: synthesised beam
         dm: dispersion measure in pc cm^-3
         snr: signal-to-noise ratio
-        toa_s: arrival time in s from the start of the data, top of the band, at sample ntime // 2 of the data
-        downsamp: width in samples of the filterbank, which is also the length of a sample of the data
+        toa_s: arrival time in s from the start of the data, top of the band: the centre of bin ntime // 2
+        downsamp: width of the best boxcar in samples of the filterbank
         dm_amber, snr_amber, toa_amber_s, downsamp_amber: the same as AMBER gave them
+        nsamp_bin: samples of the filterbank per bin of the data; None: as many as `downsamp`
         prob_freqtime, prob_dmtime: probabilities of a burst; None before classification
 
     Raises:
@@ -110,6 +115,7 @@ class Candidate:
     snr_amber: float
     toa_amber_s: float
     downsamp_amber: int
+    nsamp_bin: int | None = None
     prob_freqtime: float | None = None
     prob_dmtime: float | None = None
 
@@ -129,7 +135,9 @@ class Candidate:
             if not abs(getattr(self, name)) <= _NUMBER_MAX:
                 raise CandidateError(f"{name} is {getattr(self, name)}; it has to be within {_NUMBER_MAX:g}")
         if not (self.tsamp_s >= _TSAMP_MIN_S and self.downsamp >= 1):
-            raise CandidateError(f"a sample cannot last {self.downsamp} x {self.tsamp_s} s")
+            raise CandidateError(f"a pulse cannot last {self.downsamp} x {self.tsamp_s} s")
+        if self.nsamp_bin is not None and not 1 <= self.nsamp_bin <= _NUMBER_MAX:
+            raise CandidateError(f"nsamp_bin is {self.nsamp_bin}; it has to be from 1 to {_NUMBER_MAX:g}")
         for name in _PROBABILITIES:
             probability = getattr(self, name)
             if not (probability is None or 0 <= probability <= 1):
@@ -137,8 +145,13 @@ class Candidate:
 
     @property
     def width_s(self) -> float:
-        """Width of the pulse, which is also the length of a sample of the data, in s."""
+        """Width of the best boxcar in s."""
         return self.downsamp * self.tsamp_s
+
+    @property
+    def bin_s(self) -> float:
+        """Length of a bin of the data in s."""
+        return (self.nsamp_bin or self.downsamp) * self.tsamp_s
 
     @property
     def probability(self) -> float | None:
@@ -212,9 +225,9 @@ def _attributes(candidate: Candidate) -> dict[str, NDArray[np.float64 | np.int64
     nfreq, ntime = candidate.data_freq_time.shape
     numbers: dict[str, int | float] = {"nfreq": nfreq, "ntime": ntime, "ndm": len(candidate.dms)}
     numbers |= {name: kind(getattr(candidate, field)) for name, (field, kind) in _NUMBERS.items()}
-    for name in _PROBABILITIES:
-        if (probability := getattr(candidate, name)) is not None:
-            numbers[name] = float(probability)
+    for name, kind in _OPTIONAL.items():
+        if (number := getattr(candidate, name)) is not None:
+            numbers[name] = kind(number)
     return {"dms": np.ascontiguousarray(candidate.dms, dtype="<f8")} | {
         name: np.array(number, dtype="<i8" if isinstance(number, int) else "<f8")
         for name, number in numbers.items()
@@ -247,9 +260,9 @@ def _candidate(arrays: dict[str, NDArray[np.float32]], attributes: dict[str, Any
     fields: dict[str, Any] = dict(arrays, dms=np.asarray(attributes["dms"], np.float64))
     for name, (field, kind) in _NUMBERS.items():
         fields[field] = _number(name, attributes[name], kind)
-    for name in _PROBABILITIES:
+    for name, kind in _OPTIONAL.items():
         if name in attributes:
-            fields[name] = _number(name, attributes[name], float)
+            fields[name] = _number(name, attributes[name], kind)
     return Candidate(**fields)
 
 

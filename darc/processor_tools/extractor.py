@@ -132,11 +132,12 @@ class Extractor(Step):
             dm=found.dm,
             snr=found.snr,
             toa_s=found.time_s,
-            downsamp=found.downsampling,
+            downsamp=found.width,
             dm_amber=cluster.dm,
             snr_amber=cluster.snr,
             toa_amber_s=cluster.time_s,
             downsamp_amber=cluster.width,
+            nsamp_bin=found.downsampling,
         )
 
     def _reader(self, sb: int) -> FilterbankReader | SynthesisedBeamReader:

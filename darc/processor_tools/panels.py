@@ -121,7 +121,7 @@ class Panel(ABC):
 
     @abstractmethod
     def draw(self, candidate: Candidate, edges_ms: Floats) -> None:
-        """Give them the data of a candidate; `edges_ms` are the edges of its samples, (ntime + 1,)."""
+        """Give them the data of a candidate; `edges_ms` are the edges of its bins, (ntime + 1,)."""
 
     def show(self, number: int, candidate: Candidate) -> None:
         """Show a candidate and its place in the ranking."""
@@ -134,7 +134,7 @@ class Panel(ABC):
             spine.set_color(_ABOVE_GALACTIC if above else "black")
             spine.set_linewidth(_FRAME_WIDTH * self.font if above else mpl.rcParams["axes.linewidth"])
         ntime = candidate.data_freq_time.shape[1]
-        edges_ms = (np.arange(ntime + 1) - ntime // 2 - 0.5) * candidate.width_s * 1e3
+        edges_ms = (np.arange(ntime + 1) - ntime // 2 - 0.5) * candidate.bin_s * 1e3
         self.draw(candidate, edges_ms)
         self.axes.set_xlim(edges_ms[0], edges_ms[-1])
 

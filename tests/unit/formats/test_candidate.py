@@ -39,6 +39,7 @@ CANDIDATE = Candidate(
     snr_amber=17.1,
     toa_amber_s=123.46,
     downsamp_amber=50,
+    nsamp_bin=10,
 )
 CONTENT = build(CANDIDATE)
 
@@ -79,6 +80,7 @@ def test_other_readers_of_hdf5_find_the_documented_names(tmp_path):
         **{"nfreq": 64, "ntime": 48, "ndm": 32, "tsamp": 81.92e-6, "sb": 35},
         **{"dm": 56.791, "snr": 18.4666, "toa": 123.45678, "downsamp": 25},
         **{"dm_amber": 56.8, "snr_amber": 17.1, "toa_amber": 123.46, "downsamp_amber": 50},
+        **{"nsamp_bin": 10},
         **{"prob_freqtime": 0.5, "prob_dmtime": 0.25},
     }
 
@@ -113,6 +115,8 @@ def test_more_dms_than_an_old_attribute_holds():
         ({"dms": np.full(32, np.nan)}, "dms"),
         ({"tsamp_s": 0.0}, "cannot last"),
         ({"downsamp": 0}, "cannot last"),
+        ({"nsamp_bin": 0}, "nsamp_bin is 0"),
+        ({"nsamp_bin": 10**10}, "nsamp_bin is 1"),
         ({"prob_freqtime": 1.1}, "prob_freqtime is 1.1"),
         ({"prob_dmtime": np.nan}, "prob_dmtime is nan"),
     ],
@@ -171,6 +175,7 @@ def foreign(**changes):
         ({"dm": [1.0, 2.0]}, "damaged"),
         ({"sb": 3.5}, "sb is 3.5"),
         ({"sb": np.nan}, "sb is nan"),
+        ({"nsamp_bin": 2.5}, "nsamp_bin is 2.5"),
         ({"prob_freqtime": 7.0}, "prob_freqtime is 7.0"),
         ({"data_freq_time": "text"}, "damaged"),
         ({"data_freq_time": np.zeros((64, 47))}, "shapes"),
@@ -180,6 +185,18 @@ def foreign(**changes):
 def test_an_hdf5_file_that_is_no_candidate_is_refused(changes, complaint):
     with pytest.raises(CandidateError, match=complaint):
         parse(foreign(**changes))
+
+
+# the width of the pulse taken for the length of a bin
+def test_the_width_and_the_length_of_a_bin_are_two_things():
+    found = parse(CONTENT)
+    assert (found.width_s, found.bin_s) == pytest.approx((25 * 81.92e-6, 10 * 81.92e-6))
+
+
+def test_without_nsamp_bin_a_bin_is_as_long_as_the_width():
+    found = parse(foreign(nsamp_bin=None))
+    assert found.bin_s == found.width_s == pytest.approx(25 * 81.92e-6)
+    assert parse(build(found)).nsamp_bin is None
 
 
 def test_data_that_only_their_header_makes_large_are_not_loaded():

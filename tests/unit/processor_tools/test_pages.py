@@ -45,6 +45,7 @@ def burst(dm=500.0, snr=30.0):
         sb=35,
         **{"dm": dm, "snr": snr, "toa_s": 100.0, "downsamp": 25},
         **{"dm_amber": dm, "snr_amber": snr, "toa_amber_s": 100.0, "downsamp_amber": 25},
+        nsamp_bin=25,
         prob_freqtime=0.9,
     )
 
@@ -245,8 +246,17 @@ def test_the_pulse_stands_at_time_zero(name):
     assert left + 32.5 * sample_ms == pytest.approx(0, abs=1e-9)
 
 
+# the width of the pulse taken for the length of a bin
+@pytest.mark.parametrize("name", PANELS)
+def test_the_title_tells_the_width_and_the_time_axis_follows_the_bins(name):
+    shown = panel(name, replace(BURST, downsamp=50, nsamp_bin=10))
+    left, right = shown.axes.get_xlim()
+    assert right - left == pytest.approx(64 * 10 * 81.92e-3)
+    assert "width 4.10 ms" in shown.title.get_text()
+
+
 def test_the_dashed_line_is_where_an_undispersed_signal_would_be():
-    sample_s = BURST.width_s
+    sample_s = BURST.bin_s
     sample = np.rint(32 - delay_s(200.0, FREQ_MHZ, BAND_MHZ[1]) / sample_s).astype(int)
     line = panel("freq_time", burst(dm=200.0)).sweep[0]
     at_channels = np.interp(FREQ_MHZ, line.get_ydata(), line.get_xdata()) / 1e3 / sample_s + 32
@@ -347,8 +357,8 @@ EXTREMES = {
     "one DM": {"dms": np.full(65, 500.0)},
     "no DM": {"dm": 0.0, "dms": np.zeros(65)},
     "descending DMs": {"dms": BURST.dms[::-1]},
-    "longest": {"tsamp_s": 1e9, "downsamp": 10**9},
-    "shortest": {"tsamp_s": 1e-9, "downsamp": 1},
+    "longest": {"tsamp_s": 1e9, "downsamp": 10**9, "nsamp_bin": 10**9},
+    "shortest": {"tsamp_s": 1e-9, "downsamp": 1, "nsamp_bin": 1},
     "largest": {"dm": 1e9, "snr": 1e9, "toa_s": 1e9},
     "most negative": {"dm": -1e9, "snr": -1e9, "toa_s": -1e9},
 }

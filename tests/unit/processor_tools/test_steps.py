@@ -18,11 +18,13 @@ from darc.formats.parset import load_obs_config
 from darc.formats.results import parse_pulses
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import FINISH, Clustering
-from darc.processor_tools.extractor import Extractor
+from darc.processor_tools.extractor import Extractor, extraction_settings
 from darc.processor_tools.hub import Processor
 from darc.processor_tools.ledger import Cluster
 from darc.processor_tools.messages import Classify, Draw, Drawn, Extract, Refused
 from darc.processor_tools.visualizer import Visualizer
+from darc.science.extraction import Settings
+from darc.science.rfi import Cleaning
 from darc.simulation.filterbank_sky import FilterbankSky
 from darc.simulation.filterbank_writer import FilterbankWriter, filterbank_file, filterbank_header
 from darc.simulation.observation import Observation
@@ -107,14 +109,40 @@ def test_a_cluster_becomes_a_file_that_holds_the_burst(step):
     found = candidates.read(extracted.path)
     assert (found.dm, found.sb, found.dm_amber, found.toa_amber_s) == (100.0, 1, 100.0, 2.0)
     middle_s = BURST.time_s + BURST.width_samples / 2 * INSTRUMENT.tsamp_s
-    assert found.toa_s == pytest.approx(middle_s, abs=found.downsamp * INSTRUMENT.tsamp_s / 2)
+    assert found.toa_s == pytest.approx(middle_s, abs=found.bin_s / 2)
     assert np.argmax(found.data_freq_time.mean(axis=0)) == found.data_freq_time.shape[1] // 2
+
+
+# the width of the pulse taken for the length of a bin
+def test_of_a_burst_narrower_than_its_bins_the_width_is_told_and_the_length_of_a_bin(step):
+    wide = replace(CLUSTER, width=8 * BURST.width_samples)
+    extracted = extract(step(Extractor, extractor=NO_MASK), wide)
+    found = candidates.read(extracted.path)
+    assert found.downsamp_amber == wide.width
+    assert found.downsamp < found.nsamp_bin == wide.width
+    assert f"_DS{found.downsamp}_" in extracted.path.name
 
 
 def test_the_incoherent_beam_is_taken_where_there_is_one_tab(step):
     one = step(Extractor, ntabs=1, extractor="rfi_apply_mask: false, snr_min_local: 1")
     assert [path.name for path in one.beam.filterbanks] == [f"CB{BEAM:02d}.fil"]
     assert extract(one).path is not None
+
+
+# one key under two names, so that a configured value is never used; thresholds swapped
+def test_each_key_of_the_extraction_reaches_its_place(step):
+    one = step(
+        Extractor,
+        extractor="dm_halfrange: 1, ndm: 2, ntime: 3, nfreq: 4, snr_min_local: 5, rfi_clean_type: both,"
+        " rfi_threshold_time: 6, rfi_n_iter_time: 7, rfi_threshold_freq: 8, rfi_n_iter_freq: 9,"
+        f" rfi_bin_size: 10, {NO_MASK}",
+    )
+    cleaning = Cleaning(
+        clean_type="both", threshold_time=6, n_iter_time=7, threshold_freq=8, n_iter_freq=9, bin_size=10
+    )
+    assert extraction_settings(one.settings) == Settings(
+        dm_halfrange=1, ndm=2, ntime=3, nfreq=4, snr_min_local=5, cleaning=cleaning
+    )
 
 
 # an RFI mask turned around with an off-by-one
