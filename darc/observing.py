@@ -114,7 +114,7 @@ class ObservationKeeper:
             DARCError: the file is not usable
         """
         obs_config = parsets.load_obs_config(config_file)
-        return self._end(_task_id(obs_config), obs_config, abort)
+        return self._end(parsets.task_id(obs_config), obs_config, abort)
 
     def _end(self, task_id: str, obs_config: dict[str, Any], abort: bool) -> Answer:
         with self._telling:
@@ -202,7 +202,7 @@ class ObservationKeeper:
             ) from None
         if duration_s <= 0:
             raise ObservationError(f"duration = {duration_s:g}: has to be above 0")
-        return Observation(_task_id(obs_config), obs_config, start_unix, start_unix + duration_s)
+        return Observation(parsets.task_id(obs_config), obs_config, start_unix, start_unix + duration_s)
 
     def _keep_copy(self, config_file: Path, obs_config: dict[str, Any]) -> None:
         name = parsets.check_path_component("datetimesource", str(obs_config.get("datetimesource", "")))
@@ -228,13 +228,3 @@ class ObservationKeeper:
         problems = [problem for problem in for_all(start, names).values() if problem]
         if problems:
             raise ObservationError(f"not all services run: {'; '.join(problems)}")
-
-
-def _task_id(obs_config: dict[str, Any]) -> str:
-    """Return the task ID, from the observation's parset or the node's own."""
-    try:
-        return parsets.Task.from_parset(parsets.observation_parset(obs_config)).task_id
-    except DARCError as error:
-        if "taskid" in obs_config:
-            return parsets.check_path_component("taskid", str(obs_config["taskid"]))
-        raise ObservationError(f"the observation has no task ID: {error}") from error

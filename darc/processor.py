@@ -13,7 +13,7 @@ from typing import Any
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, UNNAMED, DARCBase, observation_label
 from darc.formats import parset as parsets
 from darc.network.process_queue import ProcessQueue
-from darc.processor_tools.beam import ProcessorException, task_id
+from darc.processor_tools.beam import ProcessorException
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import Clustering
 from darc.processor_tools.extractor import Extractor
@@ -117,7 +117,7 @@ class ProcessorManager(DARCBase):
         if reload:
             self.load_config()
         self.thread_scavenger()
-        task = task_id(obs_config)
+        task = parsets.task_id(obs_config)
         if task in self.observations:
             raise ProcessorException(f"the observation with task ID {task} is processed already")
         processor = Processor(
@@ -140,7 +140,7 @@ class ProcessorManager(DARCBase):
             obs_config: observation configuration
             abort: drop what is queued
         """
-        task = task_id(obs_config)
+        task = parsets.task_id(obs_config)
         running = self.observations.get(task)
         if running is None:
             self.logger.info("no observation with task ID %s is processed here", task)

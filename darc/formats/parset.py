@@ -275,6 +275,20 @@ def freq_mhz(obs_config: Mapping[str, Any], instrument: Instrument = ARTS) -> fl
     return instrument.centre_freq_mhz(_typed("min_freq", min_freq, finite_number, "a frequency in MHz"))
 
 
+def task_id(obs_config: Mapping[str, Any]) -> str:
+    """Return the task ID, safe as part of a path, from the observation's parset, else from `taskid`.
+
+    Raises:
+        ParsetError: neither says it, or it is not safe
+    """
+    try:
+        return Task.from_parset(observation_parset(obs_config)).task_id
+    except DARCError as error:
+        if obs_config.get("taskid") in (None, ""):
+            raise ParsetError(f"the observation has no task ID: {error}") from error
+        return check_path_component("taskid", str(obs_config["taskid"]))
+
+
 def _required(parset: Mapping[str, Any], key: str) -> Any:
     if parset.get(key) in (None, ""):
         raise ParsetError(f"{key} is missing")

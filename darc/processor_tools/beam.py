@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,14 +102,6 @@ class ObservedBeam:
         if abs(band.centre_mhz - ours.centre_mhz) > _CHANNEL_TOLERANCE * ours.channel_width_mhz:
             found.append(f"centred on {band.centre_mhz:.4f} MHz instead of {ours.centre_mhz:.4f}")
         return found
-
-
-def task_id(obs_config: Mapping[str, Any]) -> str:
-    """Return the task ID of an observation; one that has none goes by its label."""
-    try:
-        return parsets.Task.from_parset(parsets.observation_parset(obs_config)).task_id
-    except DARCError:
-        return str(obs_config.get("taskid") or observation_label(dict(obs_config)))
 
 
 def _source(obs_config: dict[str, Any]) -> str:

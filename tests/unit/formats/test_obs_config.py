@@ -212,6 +212,32 @@ def test_a_missing_value_is_named_by_its_key(attribute):
         getattr(Task({}), attribute)
 
 
+@pytest.mark.parametrize(
+    ("obs_config", "expected"),
+    [
+        ({"parset": encode_parset(TASK), "taskid": "7"}, "190518009"),
+        ({"parset": encode_parset("task.source.name = x"), "taskid": "7"}, "7"),
+        ({"taskid": 7}, "7"),
+    ],
+)
+def test_the_task_id_is_that_of_the_parset_else_the_node_s_own(obs_config, expected):
+    assert parsets.task_id(obs_config) == expected
+
+
+@pytest.mark.parametrize(
+    ("obs_config", "complaint"),
+    [
+        ({"datetimesource": "x"}, "the observation has no task ID: no observation parset"),
+        ({"taskid": None}, "no task ID"),
+        ({"taskid": ""}, "no task ID"),
+        ({"taskid": "../1"}, "taskid = '../1' is not safe"),
+    ],
+)
+def test_an_observation_without_a_safe_task_id_is_refused(obs_config, complaint):
+    with pytest.raises(ParsetError, match=complaint):
+        parsets.task_id(obs_config)
+
+
 def test_a_source_in_no_beam_is_no_error_but_a_missing_direction_is():
     assert Task({}).source_beam is None
     with pytest.raises(ParsetError, match=r"compoundBeam\.39\.phaseCenter is missing"):
