@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Protocol
 
 from darc.network.process_queue import ProcessQueue
@@ -17,6 +17,8 @@ DEATHS_MAX = 10
 PATIENCE_S = 1.0
 #: Time in s that a process which is told to end gets for it.
 ENDING_S = 2.0
+#: Time in s without any progress after which a process is taken to be stuck; a piece of work takes seconds.
+STUCK_S = 120.0
 
 
 class Worker(Protocol):
@@ -29,6 +31,12 @@ class Worker(Protocol):
 
     def send(self, message: Any) -> bool:
         """Give it a message; return False if it does not take it."""
+
+    def unread(self) -> bool:
+        """Whether it has not read all that it was given."""
+
+    def kill(self) -> None:
+        """Kill it at once."""
 
     def tell_to_end(self) -> None:
         """Ask it to end after what it has in hand."""
@@ -68,6 +76,14 @@ class StepProcess:
             return False
         return True
 
+    def unread(self) -> bool:
+        """Whether it has not read all that it was given."""
+        return not self._inbox.empty()
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        self._step.kill()
+
     def tell_to_end(self) -> None:
         """Ask it to end after what it has in hand."""
         self._step.terminate()
@@ -84,13 +100,14 @@ class StepProcess:
 
 
 class Crew:
-    """The processes of one step; one that died is replaced, within limits.
+    """The processes of one step; one that died or that had to be killed is replaced, within limits.
 
     Args:
         title: what one of them is called
         size: how many there are
         hire: makes and starts one of a name
         deaths_max: how many may die before the step is given up
+        stuck_s: time in s without progress after which one is killed
 
     Attributes:
         workers: processes that live, as far as is known
@@ -98,13 +115,21 @@ class Crew:
     """
 
     def __init__(
-        self, title: str, size: int, hire: Callable[[str], Worker], deaths_max: int = DEATHS_MAX
+        self,
+        title: str,
+        size: int,
+        hire: Callable[[str], Worker],
+        deaths_max: int = DEATHS_MAX,
+        stuck_s: float = STUCK_S,
     ) -> None:
-        self.title, self.size, self.deaths_max = title, size, deaths_max
+        self.title, self.size, self.deaths_max, self.stuck_s = title, size, deaths_max, stuck_s
         self.workers: list[Worker] = []
         self.out_of_order = ""
         self._hire = hire
         self._hired = self._deaths = 0
+        # what each process is at, and since when
+        self._doing: dict[str, tuple[Hashable, float]] = {}
+        self._killed: set[str] = set()
         self._logger = logging.getLogger("darc.processor")
 
     def fill(self) -> None:
@@ -113,11 +138,31 @@ class Crew:
             self._hired += 1
             self.workers.append(self._hire(f"{self.title} {self._hired}"))
 
+    def kill_stuck(self, now: float, doing: Callable[[Worker], Hashable | None]) -> None:
+        """Kill processes that live but do not get on: stopped, or waiting for a disk that does not answer.
+
+        Args:
+            now: time in s on any clock that only goes forward
+            doing: returns what a process is at, which is something else as soon as it gets on; None if it
+                has nothing to do
+        """
+        for worker in self.workers:
+            task = doing(worker)
+            before, since = self._doing.get(worker.name, (None, now))
+            if task is None or task != before:
+                since = now
+            self._doing[worker.name] = task, since
+            if now - since >= self.stuck_s:
+                self._logger.error("%s did not get on for %.0f s: killed", worker.name, now - since)
+                worker.kill()
+                self._killed.add(worker.name)
+
     def replace_dead(self) -> list[str]:
-        """Replace processes that died; return their names."""
-        dead = [worker for worker in self.workers if not worker.alive()]
+        """Replace processes that died, or were killed, which may take effect later; return their names."""
+        dead = [worker for worker in self.workers if worker.name in self._killed or not worker.alive()]
         for worker in dead:
             self.workers.remove(worker)
+            self._doing.pop(worker.name, None)
             worker.wait_and_kill()
             if not self.out_of_order:
                 self._logger.error("%s died", worker.name)

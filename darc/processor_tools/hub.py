@@ -9,6 +9,7 @@ repetition, extractors share the work evenly, and nothing overtakes what was que
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Hashable
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -24,9 +25,9 @@ from darc.network.process_queue import ProcessQueue
 from darc.processor_tools.beam import ObservedBeam, ProcessorException
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import FINISH, Clustering
-from darc.processor_tools.crew import DEATHS_MAX, Crew, StepProcess, Worker, end_all
+from darc.processor_tools.crew import DEATHS_MAX, STUCK_S, Crew, StepProcess, Worker, end_all
 from darc.processor_tools.extractor import Extractor, extraction_settings
-from darc.processor_tools.ledger import Cluster, Ledger
+from darc.processor_tools.ledger import Cluster, Item, Ledger, Stage
 from darc.processor_tools.messages import (
     Classified,
     Classify,
@@ -46,6 +47,8 @@ from darc.science.extraction import Detection, ExtractionError, plan
 IN_HAND_MAX = 2
 #: Deaths of the visualiser after which there are no pages: it has the same work every time.
 DRAWING_DEATHS_MAX = 2
+#: Time in s after which a visualiser that has not finished is killed: it draws all pages in one piece.
+DRAWING_STUCK_S = 900.0
 #: Time in s after the end of an observation, or after its start here if that was later, at which it is
 #: stopped if nobody did.
 OVERDUE_S = 120.0
@@ -122,9 +125,11 @@ class Processor(DARCBase):
             self._add_crew(kind, size)
         self.logger.info("beam %d, %d TABs, results in %s", beam.beam, beam.ntab, beam.result_folder)
 
-    def _add_crew(self, kind: type[Step], size: int, deaths_max: int = DEATHS_MAX) -> None:
+    def _add_crew(
+        self, kind: type[Step], size: int, deaths_max: int = DEATHS_MAX, stuck_s: float = STUCK_S
+    ) -> None:
         title = kind.__name__.lower()
-        self._crews[title] = Crew(title, size, partial(self._hire, kind), deaths_max)
+        self._crews[title] = Crew(title, size, partial(self._hire, kind), deaths_max, stuck_s)
         self._crews[title].fill()
 
     def _hire(self, kind: type[Step], name: str) -> Worker:
@@ -194,10 +199,12 @@ class Processor(DARCBase):
     def _forward(self, command: dict[str, Any]) -> None:
         """Give rows to the clustering."""
         crew = self._crews.get("clustering")
+        lines = command.get("trigger")
+        lines = lines if isinstance(lines, list | tuple) else [lines]
         if crew is None or self._told_to_finish or not crew.send(command):
-            lines = command.get("trigger")
-            number = len(lines) if isinstance(lines, list | tuple) else 1
-            self.logger.error("%d lines of AMBER lost: the clustering does not take any", number)
+            self.logger.error("%d lines of AMBER lost: the clustering does not take any", len(lines))
+        else:
+            self.ledger.rows_given += sum(not str(line).lstrip().startswith("#") for line in lines)
 
     def _take_clusters(self, content: Grouped) -> None:
         ledger, beam = self.ledger, self._beam
@@ -258,17 +265,42 @@ class Processor(DARCBase):
     def _read_and_process_data(self) -> None:
         """Process incoming AMBER triggers: replace processes that died, and hand out what can be done."""
         for title, crew in self._crews.items():
+            crew.kill_stuck(self.monotonic(), partial(self._doing, title))
             for name in crew.replace_dead():
-                self.ledger.take_back(name, self.clock())
-                if title == "clustering":
-                    self._told_to_finish = False
-                elif title == "visualizer":
-                    self._drawing = False
+                self._do_without(title, name)
         if reason := self._crews["extractor"].out_of_order:
             self.ledger.give_up_extraction(reason)
         if reason := self._crews["classifier"].out_of_order:
             self.ledger.give_up_classification(reason)
         self._hand_out()
+
+    def _doing(self, title: str, worker: Worker) -> Hashable | None:
+        """Return what a process is at, something else as soon as it gets on; None if it has nothing to do."""
+        if title == "extractor":
+            return self.ledger.extraction.working_on(worker.name)
+        if title == "classifier":
+            return self.ledger.classification.working_on(worker.name)
+        if title == "visualizer":
+            return self._drawing or None
+        finishing = self._told_to_finish and not self._grouped
+        return self.ledger.rows if finishing or worker.unread() else None
+
+    def _do_without(self, title: str, name: str) -> None:
+        """Take back what a process that died had in hand."""
+        ledger = self.ledger
+        if number := ledger.extraction.in_hand(name) + ledger.classification.in_hand(name):
+            self.logger.warning("%d pieces of work of %s go to others", number, name)
+        ledger.take_back(name, self.clock())
+        if title == "clustering":
+            self._told_to_finish = False
+            if not self._grouped:
+                self.logger.error(
+                    "up to %d rows of AMBER lost that %s had not read, and those it had not grouped yet",
+                    ledger.lose_rows(),
+                    name,
+                )
+        elif title == "visualizer":
+            self._drawing = False
 
     def _has_room(self, title: str) -> bool:
         ledger = self.ledger
@@ -277,19 +309,23 @@ class Processor(DARCBase):
 
     def _hand_out(self) -> None:
         """Give each process as much as it may have, one piece at a time each."""
-        now, ledger = self.clock(), self.ledger
+        now = self.clock()
         last_chance = now >= self._last_data_at
         for _ in range(IN_HAND_MAX):
-            for worker in self._crews["extractor"].workers:
-                if ledger.extraction.in_hand(worker.name) < IN_HAND_MAX and (
-                    cluster := ledger.extraction.hand_out(worker.name, now)
-                ):
-                    worker.send(message(Extract(cluster[1], last_chance)))
-            for worker in self._crews["classifier"].workers:
-                if ledger.classification.in_hand(worker.name) < IN_HAND_MAX and (
-                    candidate := ledger.classification.hand_out(worker.name, inf)
-                ):
-                    worker.send(message(Classify(*candidate)))
+            self._give("extractor", self.ledger.extraction, now, lambda _, it: Extract(it, last_chance))
+            self._give("classifier", self.ledger.classification, inf, Classify)
+
+    def _give(
+        self, title: str, stage: Stage[Item], now: float, order: Callable[[int, Item], Extract | Classify]
+    ) -> None:
+        """Give each process of a step one more piece, if it may have it; what it does not take waits on."""
+        for worker in self._crews[title].workers:
+            if stage.in_hand(worker.name) >= IN_HAND_MAX:
+                continue
+            piece = stage.hand_out(worker.name, now)
+            if piece is not None and not worker.send(message(order(*piece))):
+                self.logger.warning("%s does not take piece of work %d", worker.name, piece[0])
+                stage.put_back(worker.name, piece[0], self.clock())
 
     def _finish(self) -> None:
         """Do the next thing after the end of the observation, if it is time."""
@@ -300,7 +336,7 @@ class Processor(DARCBase):
             self._told_to_finish = self._grouped or crew.send(FINISH)
         if self._grouped and self.ledger.finished and not self._drawing:
             if "visualizer" not in self._crews:
-                self._add_crew(Visualizer, 1, DRAWING_DEATHS_MAX)
+                self._add_crew(Visualizer, 1, DRAWING_DEATHS_MAX, DRAWING_STUCK_S)
             self._drawing = self._crews["visualizer"].send(message(Draw(tuple(self.ledger.kept))))
             self._drawn |= bool(self._crews["visualizer"].out_of_order)
         if self._drawn:
@@ -321,6 +357,8 @@ class Processor(DARCBase):
         ):
             write_complete(beam.result_folder / name, content, ProcessorException)
         self.logger.info("finished: %s", summary)
+        if ledger.rows_lost:
+            self.logger.warning("up to %d rows of AMBER lost with a clustering that died", ledger.rows_lost)
         for what, reasons in (("skipped", ledger.skipped), ("not classified", ledger.unjudged)):
             for reason, number in reasons.most_common():
                 self.logger.warning("%d %s: %s", number, what, reason)

@@ -84,6 +84,16 @@ class Stage(Generic[Item]):
         """Return the number of pieces a worker has not answered for."""
         return len(self._in_hand.get(worker, {}))
 
+    def working_on(self, worker: str) -> int | None:
+        """Return the number of the piece a worker is at; None if it has none."""
+        return next(iter(self._in_hand.get(worker, {})), None)
+
+    def put_back(self, worker: str, number: int, now: float) -> None:
+        """Let a piece wait again that a worker was to be given, but did not take."""
+        item = self.done(worker, number)
+        if item is not None:
+            self.add(number, item, now)
+
     def done(self, worker: str, number: int) -> Item | None:
         """Take a piece out; None if it is no longer this worker's, since it was taken for dead."""
         return self._in_hand.get(worker, {}).pop(number, None)
@@ -115,7 +125,9 @@ class Ledger:
     classifier.
 
     Attributes:
-        rows: rows from AMBER
+        rows: rows from AMBER that the clustering has read
+        rows_given: rows that the clustering was given, malformed ones too
+        rows_lost: those that it died with before it had read them, at most
         header_seen: whether a header came from AMBER
         clusters: clusters so far
         extracted: candidates that were extracted
@@ -127,6 +139,8 @@ class Ledger:
     """
 
     rows: int = 0
+    rows_given: int = 0
+    rows_lost: int = 0
     header_seen: bool = False
     clusters: int = 0
     extracted: int = 0
@@ -137,6 +151,12 @@ class Ledger:
     classification: Stage[Path] = field(default_factory=Stage)
     _late: Counter[int] = field(default_factory=Counter)
     _numbered: int = 0
+
+    def lose_rows(self) -> int:
+        """Count the rows that a clustering which died had not read, and return their number."""
+        lost = max(0, self.rows_given - self.rows - self.rows_lost)
+        self.rows_lost += lost
+        return lost
 
     def next_number(self) -> int:
         """Return the number of the next cluster."""

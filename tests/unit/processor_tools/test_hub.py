@@ -15,7 +15,7 @@ from darc.formats.results import NOTHING_CAME, Summary, parse_summary, parse_tri
 from darc.processor_tools import crew as crews
 from darc.processor_tools.beam import ProcessorException
 from darc.processor_tools.clustering import FINISH
-from darc.processor_tools.hub import OVERDUE_S, Processor
+from darc.processor_tools.hub import DRAWING_STUCK_S, OVERDUE_S, Processor
 from darc.processor_tools.messages import (
     Classified,
     Classify,
@@ -41,13 +41,21 @@ class Worker:
 
     def __init__(self, name):
         self.name, self.inbox, self.living, self.ended = name, [], True, False
+        self.full = self.reads_nothing = self.killed = False
 
     def alive(self):
         return self.living
 
     def send(self, message):
-        self.inbox.append(message)
-        return True
+        if not self.full:
+            self.inbox.append(message)
+        return not self.full
+
+    def unread(self):
+        return self.reads_nothing and bool(self.inbox)
+
+    def kill(self):
+        self.killed = True  # one that waits for a disk lives on all the same
 
     def tell_to_end(self):
         self.ended = True
@@ -327,6 +335,82 @@ def test_an_observation_ends_with_its_statistics_although_no_extractor_survives(
     finish(hub)
     draw(hub)
     assert parse_summary((hub.folder / "CB07_summary.yaml").read_text()) == Summary(40, 40, 0, 0)
+
+
+def test_what_a_process_does_not_take_goes_to_another_or_waits(hub, caplog):
+    later(hub, 100.0)
+    one, other = worker(hub, "extractor 1"), worker(hub, "extractor 2")
+    one.full = other.full = True
+    tell(hub, grouped(CLUSTER))
+    later(hub, 0.0)
+    assert "extractor 1 does not take piece of work 0" in caplog.text
+    assert len(hub.ledger.extraction) == 1 and hub.due_in() <= 0
+    other.full = False
+    later(hub, 0.0)
+    assert [len(each.contents(Extract)) for each in (one, other)] == [0, 1]
+
+
+# a step that hangs without dying, which holds an observation open for ever
+def test_an_extractor_that_does_not_get_on_is_killed_and_others_do_its_work(hub, caplog):
+    later(hub, 100.0)
+    tell(hub, grouped(*[CLUSTER] * 4))
+    later(hub, 0.0)
+    later(hub, 0.0)
+    tell(hub, Extracted("extractor 2", 1, reason="too faint"))
+    later(hub, crews.STUCK_S / 2)
+    tell(hub, Extracted("extractor 2", 3, reason="too faint"))
+    later(hub, crews.STUCK_S / 2 - 0.1)
+    assert "extractor 3" not in hub.hired
+    later(hub, 0.1)
+    assert worker(hub, "extractor 1").killed and not worker(hub, "extractor 2").killed
+    done_by_others = worker(hub, "extractor 2").contents(Extract) + worker(hub, "extractor 3").contents(
+        Extract
+    )
+    assert sorted(order.cluster.number for order in done_by_others) == [0, 1, 2, 3]
+    assert "extractor 1 did not get on for 120 s: killed" in caplog.text
+    assert "2 pieces of work of extractor 1" in caplog.text
+
+
+def test_work_that_takes_long_in_all_but_gets_on_is_left_alone(hub):
+    later(hub, 100.0)
+    tell(hub, grouped(*[CLUSTER] * 8))
+    for _ in range(2):
+        later(hub, 0.0)
+        later(hub, 0.0)
+        later(hub, crews.STUCK_S - 1)
+        for name in ("extractor 1", "extractor 2"):
+            tell(hub, Extracted(name, hub.ledger.extraction.working_on(name), reason="too faint"))
+    later(hub, 2.0)
+    assert not any(one.killed for one in hub.hired.values())
+
+
+def test_a_clustering_that_does_not_read_its_rows_is_killed_and_they_are_counted(hub, caplog):
+    hub._handle({"command": "trigger", "trigger": ["# header", "a row", "another", "a third"]})
+    tell(hub, grouped(rows=1))
+    worker(hub, "clustering 1").reads_nothing = True
+    later(hub, 0.0)
+    later(hub, crews.STUCK_S)
+    assert worker(hub, "clustering 1").killed and "clustering 2" in hub.hired
+    assert "up to 2 rows of AMBER lost that clustering 1 had not read" in caplog.text
+
+
+def test_a_clustering_that_does_not_finish_is_killed_and_its_successor_told_to(hub):
+    hub.stop_observation()
+    later(hub, STOP_DELAY_S)
+    later(hub, 0.0)
+    later(hub, crews.STUCK_S)
+    assert worker(hub, "clustering 2").inbox == [FINISH]
+
+
+def test_a_visualiser_that_hangs_has_longer_and_does_not_cost_the_statistics(hub):
+    finish(hub)
+    later(hub, 1.0)
+    later(hub, DRAWING_STUCK_S - 1)
+    assert "visualizer 2" not in hub.hired
+    for _ in range(2):
+        later(hub, 1.0)
+        later(hub, DRAWING_STUCK_S)
+    assert hub.ends and (hub.folder / "CB07_summary.yaml").exists()
 
 
 def test_a_classifier_without_models_leaves_candidates_unclassified(hub, caplog):

@@ -67,6 +67,22 @@ def test_only_the_piece_that_was_worked_on_is_suspected_of_a_death():
     assert number_out(ledger, "c", 5.0) == 1
 
 
+def test_a_piece_that_was_not_taken_waits_again_and_nobody_is_suspected():
+    ledger = ledger_with(1.0)
+    for worker in ("a", "b"):
+        assert number_out(ledger, worker, 5.0) == 0
+        assert ledger.extraction.working_on(worker) == 0
+        ledger.extraction.put_back(worker, 0, 5.0)
+        assert ledger.extraction.working_on(worker) is None
+        ledger.take_back(worker, 5.0)
+    assert number_out(ledger, "c", 5.0) == 0 and not ledger.skipped
+
+
+def test_rows_that_were_given_and_never_answered_for_are_lost_once():
+    ledger = Ledger(rows=30, rows_given=100)
+    assert [ledger.lose_rows(), ledger.lose_rows(), ledger.rows_lost] == [70, 0, 70]
+
+
 def test_data_that_do_not_come_are_waited_for_a_limited_number_of_times():
     ledger = ledger_with(1.0)
     for _ in range(LATE_MAX - 1):
