@@ -199,6 +199,7 @@ def test_only_the_tabs_that_are_needed_have_to_be_there(tmp_path):
     with TiedArrayBeams([tmp_path / f"{tab}.fil" for tab in range(12)]) as beams:
         beam = SynthesisedBeamReader(beams, np.array([4, 3])).read(0, 6)
         np.testing.assert_array_equal(beam, np.hstack([samples[3][:, :8], samples[4][:, 8:]]))
+        assert (beam.dtype, beam.nbytes) == (np.uint8, 6 * 16)
         with pytest.raises(FilterbankMissingError, match=r"5\.fil: there is no such file"):
             SynthesisedBeamReader(beams, np.array([4, 5]))
 
