@@ -109,8 +109,18 @@ def test_a_cluster_becomes_a_file_that_holds_the_burst(step):
     found = candidates.read(extracted.path)
     assert (found.dm, found.sb, found.dm_amber, found.toa_amber_s) == (100.0, 1, 100.0, 2.0)
     middle_s = BURST.time_s + BURST.width_samples / 2 * INSTRUMENT.tsamp_s
-    assert found.toa_s == pytest.approx(middle_s, abs=found.downsamp * INSTRUMENT.tsamp_s / 2)
+    assert found.toa_s == pytest.approx(middle_s, abs=found.bin_s / 2)
     assert np.argmax(found.data_freq_time.mean(axis=0)) == found.data_freq_time.shape[1] // 2
+
+
+# the width of the pulse taken for the length of a bin
+def test_of_a_burst_narrower_than_its_bins_the_width_is_told_and_the_length_of_a_bin(step):
+    wide = replace(CLUSTER, width=8 * BURST.width_samples)
+    extracted = extract(step(Extractor, extractor=NO_MASK), wide)
+    found = candidates.read(extracted.path)
+    assert found.downsamp_amber == wide.width
+    assert found.downsamp < found.nsamp_bin == wide.width
+    assert f"_DS{found.downsamp}_" in extracted.path.name
 
 
 def test_the_incoherent_beam_is_taken_where_there_is_one_tab(step):
