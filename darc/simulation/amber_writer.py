@@ -36,6 +36,14 @@ class Stop(Protocol):
         """Return after `timeout` seconds, or earlier when the event is set; tell whether it is."""
 
 
+def wait_until(stop: Stop, clock: Callable[[], float], until_unix: float) -> bool:
+    """Wait for a time; return False if told to stop."""
+    while (remaining_s := until_unix - clock()) > 0:
+        if stop.wait(remaining_s):
+            return False
+    return not stop.wait(0)
+
+
 @dataclass(frozen=True)
 class Flushed:
     """When the last line of a chunk was on its way.
@@ -200,7 +208,7 @@ class AmberWriter:
                 files.append(stack.enter_context(path.open("wb", buffering=0)))
                 files[-1].write(header)
             for due_s, chunk in self._scheduled():
-                if not self._wait(stop, self._start_unix + due_s / self._speed):
+                if not wait_until(stop, self._clock, self._start_unix + due_s / self._speed):
                     return False
                 lines = chunk.lines if self._flush_rows else [b"".join(chunk.lines)]
                 for line in lines:
@@ -224,10 +232,3 @@ class AmberWriter:
         while waiting:
             due_s, *_, ready = heapq.heappop(waiting)
             yield due_s, ready
-
-    def _wait(self, stop: Stop, until_unix: float) -> bool:
-        """Wait for a time; return False if told to stop."""
-        while (remaining_s := until_unix - self._clock()) > 0:
-            if stop.wait(remaining_s):
-                return False
-        return not stop.wait(0)

@@ -17,7 +17,7 @@ from darc.definitions import Instrument
 from darc.errors import DARCError
 from darc.formats.filterbank import FilterbankHeader, build_header
 from darc.formats.utc import EPOCH, mjd
-from darc.simulation.amber_writer import Stop
+from darc.simulation.amber_writer import Stop, wait_until
 from darc.simulation.signals import channel_freqs_mhz
 
 _MJD_EPOCH, _DAY_S = mjd(EPOCH), 86400.0
@@ -149,7 +149,9 @@ class FilterbankWriter:
         source.prepare()
         nsample = source.instrument.samples_per_batch
         for batch in range(source.nbatch):
-            if not self._wait(stop, self._start_unix + (batch + 1) * source.instrument.batch_s / self._speed):
+            if not wait_until(
+                stop, self._clock, self._start_unix + (batch + 1) * source.instrument.batch_s / self._speed
+            ):
                 return False
             nbyte, clipped = 0, source.clipped
             for tab, file in files.items():
@@ -158,10 +160,3 @@ class FilterbankWriter:
             if self._report:
                 self._report(Grown(batch, nbyte, source.clipped - clipped, self._clock()))
         return True
-
-    def _wait(self, stop: Stop, until_unix: float) -> bool:
-        """Wait for a time; return False if told to stop."""
-        while (remaining_s := until_unix - self._clock()) > 0:
-            if stop.wait(remaining_s):
-                return False
-        return not stop.wait(0)

@@ -72,9 +72,9 @@ def print_report(
     _print_columns([HEADINGS, *(_cells(row, clusters) for row in outcome.rows)])
     print()
     problems = [f"NOT EXPECTED: {sighting}" for sighting in outcome.unexplained]
-    problems += [f"PROBLEM: {problem}" for problem in receivers.problems()]
-    for problem in problems:
-        print(problem)
+    problems += [f"PROBLEM: {found}" for found in receivers.problems()]
+    for line in problems:
+        print(line)
     for node, text in counts.items():
         print(f"{node}: {text}")
     for name, latency in _by_kind(outcome.rows).items():
