@@ -58,19 +58,20 @@ def share(extractor: Extractor, dm: float, width: int, snr: float, rng: np.rando
     data: NDArray[np.uint8] = np.clip(np.rint(noise), 0, 255).astype(np.uint8)
     inside = data[begin + np.arange(first, first + length), columns]
     reached = (float(inside.sum()) - MEAN * inside.size) / (SIGMA * np.sqrt(inside.size))
-    return extractor.extract(data, todo).snr / reached
+    return float(extractor.extract(data, todo).snr / reached)
 
 
 def smeared(dm: float, width: int) -> NDArray[np.float32]:
     """Return a rectangular pulse as it is in each channel, where dispersion smears it: (nchan, nsample)."""
-    smear = smearing_s(dm, BAND.freq_mhz, BAND.channel_width_mhz) / BAND.tsamp_s
+    smear = np.asarray(smearing_s(dm, BAND.freq_mhz, BAND.channel_width_mhz)) / BAND.tsamp_s
     nsample = int(width + smear.max()) + 4
     edge = np.arange(nsample + 1) - nsample / 2
     # the integral of a rectangle convolved with a rectangle: a difference of parabolas
     low, high = -(width + smear)[:, None] / 2, (width - smear)[:, None] / 2
     corners = ((1, low), (-1, -high), (-1, high), (1, -low))
-    total = sum(sign * np.maximum(edge - corner, 0.0) ** 2 for sign, corner in corners)
-    return np.diff(total, axis=1).astype(np.float32) / (2 * width * smear[:, None])
+    total = np.sum([sign * np.maximum(edge - corner, 0.0) ** 2 for sign, corner in corners], axis=0)
+    pulse = np.diff(total, axis=1) / (2 * width * smear[:, None])
+    return np.asarray(pulse, np.float32)
 
 
 def best_boxcar(profile: NDArray[np.float32]) -> tuple[int, int]:
