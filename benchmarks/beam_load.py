@@ -13,7 +13,6 @@ import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -119,18 +118,18 @@ def work_off(
             process.send(piece)
     classified = 0
     while classified < len(numbers):
-        answer = take(answers)
+        answer, path = take(answers)
         if isinstance(answer, Extracted):
-            classifier.send(message(Classify(answer.number, answer.path)))
+            classifier.send(message(Classify(answer.number, path)))
             for piece in islice(todo, 1):
                 by_name[answer.worker].send(piece)
         else:
-            answer.path.unlink()
+            path.unlink()
             classified += 1
 
 
-def take(answers: ProcessQueue) -> Any:
-    """Return the next answer.
+def take(answers: ProcessQueue) -> tuple[Extracted | Classified, Path]:
+    """Return the next answer and the file it is about.
 
     Raises:
         RuntimeError: there is none, or it says that something was not done
@@ -139,9 +138,9 @@ def take(answers: ProcessQueue) -> Any:
         answer = answers.get(timeout=PATIENCE_S)["content"]
     except queue.Empty:
         raise RuntimeError(f"no answer for {PATIENCE_S:g} s") from None
-    if not isinstance(answer, Extracted | Classified) or answer.reason:
+    if not isinstance(answer, Extracted | Classified) or answer.path is None or answer.reason:
         raise RuntimeError(f"failed: {answer}")
-    return answer
+    return answer, answer.path
 
 
 if __name__ == "__main__":

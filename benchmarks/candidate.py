@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -31,6 +32,7 @@ from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.filterbank_reader import TiedArrayBeams
 from darc.processor_tools.ledger import Cluster
 from darc.processor_tools.messages import Extract
+from darc.processor_tools.step import Step
 from darc.science import _kernels
 from darc.science.beams import channel_ranges
 from darc.science.dedispersion import Band
@@ -129,9 +131,14 @@ def observed_beam(folder: Path) -> ObservedBeam:
 
 def make_extractor(folder: Path) -> Extractor:
     """Return an extractor that works in this process."""
-    inbox, answers = queue.Queue(), queue.Queue()
-    config = folder / "config.yaml"
-    extractor = Extractor("extractor", observed_beam(folder), inbox, answers, config_file=config, node=NODE)
+    extractor = Extractor(
+        "extractor",
+        observed_beam(folder),
+        queue.Queue(),
+        queue.Queue(),
+        config_file=folder / "config.yaml",
+        node=NODE,
+    )
     extractor.set_up()
     return extractor
 
@@ -146,10 +153,16 @@ def cluster(case: int, number: int = 0) -> Cluster:
 def extract(extractor: Extractor, case: int) -> None:
     """Extract a case and remove its file: to replace one would take longer, and never happens."""
     extractor.work(Extract(cluster(case), True))
-    path = extractor.target_queue.get()["content"].path
+    path = answer(extractor).path
     if path is None:
         raise RuntimeError(f"not extracted: {CASES[case]}")
     path.unlink()
+
+
+def answer(step: Step) -> Any:
+    """Return what a step that works in this process answered."""
+    assert step.target_queue is not None
+    return step.target_queue.get(block=False)["content"]
 
 
 def needed(extractor: Extractor, case: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import yaml
 
-from benchmarks.candidate import NODE, observed_beam
+from benchmarks.candidate import NODE, answer, observed_beam
 from benchmarks.pages import candidate, median_s
 from darc.config import load_config
 from darc.errors import DARCError
@@ -53,7 +53,7 @@ def measure() -> list[dict[str, object]]:
 def classify(classifier: Classifier, path: Path) -> None:
     """Classify a candidate."""
     classifier.work(Classify(0, path))
-    if classifier.target_queue.get()["content"].reason:
+    if answer(classifier).reason:
         raise RuntimeError(f"not classified: {path}")
 
 
