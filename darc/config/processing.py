@@ -58,8 +58,10 @@ class ProcessorMaster(Section):
     scavenger_interval: Positive
     check_interval: Positive
     max_wait_time: NotNegative
+    late_time: NotNegative
     ntrig_email_max: Index
     webdir: FilePath
+    web_url: Text | None
     email_settings: Recipients
 
 
@@ -117,6 +119,7 @@ class Visualizer(Section):
     cmap_dmtime: Text
     colour_1dtime: Text
     plot_types: PlotTypes
+    npicture_max: Index
 
 
 class Processor(Section):

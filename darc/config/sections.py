@@ -133,6 +133,8 @@ class Mail(Section):
     tls: Literal["none", "starttls", "tls"]
     sender: MailAddress
     timeout: Positive
+    retry_interval: Positive
+    max_age: Positive
 
     @field_validator("tls")
     @classmethod
@@ -153,6 +155,9 @@ class DARCMaster(Section):
 
     log_file: FilePath
     parset_dir: FilePath
+    state_dir: FilePath
+    metrics_port: Port | None
+    metrics_address: Text
     address: Text
     port: Port
     max_connections: Count
@@ -192,6 +197,7 @@ class StatusWebsite(Section):
     web_dir: FilePath
     interval: Positive
     timeout: Positive
+    log_lines: Count
     colour_good: Text
     colour_bad: Text
     colour_unknown: Text

@@ -400,7 +400,7 @@ def test_a_single_value_where_a_list_is_expected_is_refused(only, key):
         ),
         ("instrument: {n_tab: 3}", "instrument.n_tab", "did you mean ntab?"),
         ("nodes: {master: {name: a, adress: b}}", "nodes.master.adress", "did you mean address?"),
-        ("mail: {zzz: 1}", "mail.zzz", "known are host, login_file, port, sender, timeout, tls"),
+        ("mail: {zzz: 1}", "mail.zzz", "known are host, login_file, max_age, port, retry_interval, sender, timeout, tls"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(only, text, key, hint):

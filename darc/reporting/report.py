@@ -1,0 +1,93 @@
+"""The report of an observation: what is shown on its page and in its mail, whoever writes them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from darc.formats.overview import BeamCoordinates, ObservationInfo
+from darc.formats.results import Trigger, best_first
+
+
+class BeamState(enum.Enum):
+    """What became of a beam; the value is what people read."""
+
+    WAITING = "waiting for its results"
+    DONE = "done"
+    NO_AMBER = "nothing came from AMBER"
+    GIVEN_UP = "given up by an operator"
+    UNREADABLE = "results not readable"
+    MISSING = "no results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A candidate that was kept.
+
+    Attributes:
+        trigger: its parameters
+        picture: plot of it as PNG; None if there is none
+    """
+
+    trigger: Trigger
+    picture: Path | None = None
+
+    @property
+    def probability(self) -> float:
+        """Probability of a burst."""
+        return self.trigger.probability
+
+    @property
+    def snr(self) -> float:
+        """Signal-to-noise ratio."""
+        return self.trigger.snr
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamReport:
+    """Results of one compound beam.
+
+    Attributes:
+        cb: compound beam
+        node: name of the node that processed it
+        state: what became of it
+        reason: why there are no results, or what is wrong with them; empty if nothing is
+        counts: label of each step of the processing and number of candidates after it, in order; None: not known
+        candidates: those that were kept, best first
+        coordinates: where it looked; None if it is not known
+        pages: PDF with plots; None if there is none
+        late: whether the results came after the first report
+    """
+
+    cb: int
+    node: str
+    state: BeamState
+    reason: str = ""
+    counts: Mapping[str, int | None]
+    candidates: tuple[Candidate, ...] = ()
+    coordinates: BeamCoordinates | None = None
+    pages: Path | None = None
+    late: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationReport:
+    """Results of all beams of an observation.
+
+    Attributes:
+        info: what was observed
+        beams: results of each beam, in the order of the beams
+        written: when the report was made, with time zone UTC
+    """
+
+    info: ObservationInfo
+    beams: tuple[BeamReport, ...]
+    written: datetime
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The candidates of all beams, best first."""
+        return best_first(candidate for beam in self.beams for candidate in beam.candidates)

@@ -1,0 +1,1 @@
+"""Pages for browsers; nothing else writes HTML."""
