@@ -55,7 +55,7 @@ class BeamReport:
         node: name of the node that processed it
         state: what became of it
         reason: why there are no results, or what is wrong with them; empty if nothing is
-        counts: label of each step of the processing and number of candidates after it, in order; None: not known
+        counts: label of each step of processing and number of candidates after it, in order; None: unknown
         candidates: those that were kept, best first
         coordinates: where it looked; None if it is not known
         pages: PDF with plots; None if there is none
