@@ -1,11 +1,12 @@
 # Each target sets itself up first, in $(VENV), and only when something changed. It needs Python 3.11 or later
 # with its headers, g++ (for the electron density model) and pip's package index. Examples:
-#   make test ARGS="tests/unit -x"
+#   make test ARGS="-x -k listener"
 #   make demo PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+JOBS ?= 3
 
 BIN := $(VENV)/bin
 # Named after the interpreter's version, so that another PYTHON gets a new environment.
@@ -21,13 +22,14 @@ help:
 	@echo "make bench  the figures that the README quotes, into benchmarks/results.json"
 	@echo "make lint   style, types and import layers"
 	@echo "make clean  removes what the others made"
-	@echo "Options: ARGS=... for the program, PYTHON=python3.12, VENV=.venv-3.12"
+	@echo "Options: ARGS=... for the program, JOBS=3 for tests at once, PYTHON=python3.12, VENV=.venv-3.12"
 
 demo: $(INSTALLED)
 	$(BIN)/darc demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/unit tests/integration $(ARGS)
+	$(BIN)/python -m pytest tests/system $(ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.run $(ARGS)

@@ -91,6 +91,10 @@ def wait_until(condition):
         time.sleep(0.01)
 
 
+def wait_for_the_end_of_all_threads_but(others):
+    wait_until(lambda: set(threading.enumerate()) <= others)
+
+
 def run_program(server, lines, **options):
     command = [sys.executable, "-c", EXISTING_PROGRAM + lines, str(server.address[1])]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
@@ -246,26 +250,26 @@ def test_more_clients_than_allowed_are_refused(items, monkeypatch):
 
 
 def test_a_killed_client_takes_nothing_off_the_queue_and_leaves_no_thread(server, items, monkeypatch):
-    before, asked, get = threading.active_count(), threading.Event(), items.get
+    others, asked, get = set(threading.enumerate()), threading.Event(), items.get
     monkeypatch.setattr(items, "get", lambda *arguments: asked.set() or get(*arguments))
     program = run_program(server, "queue.get()")
     assert asked.wait(PATIENCE_S)
     program.kill()
     program.communicate()
-    wait_until(lambda: threading.active_count() == before)
+    wait_for_the_end_of_all_threads_but(others)
     items.put({"n": 1})
     assert connect(server).get(timeout=PATIENCE_S) == {"n": 1}
 
 
 def test_close_ends_everything_and_frees_the_port(items):
-    before = threading.active_count()
+    others = set(threading.enumerate())
     server = serve_queue(QueueServer, LOOPBACK, KEY, items)
-    idle, silent = connect(server), raw_connection(server)
-    idle.put(TRIGGER)
-    server.close()
-    server.close()
-    assert threading.active_count() == before
-    silent.close()
+    idle = connect(server)
+    with raw_connection(server):
+        idle.put(TRIGGER)
+        server.close()
+        server.close()
+        wait_for_the_end_of_all_threads_but(others)
     with closing(serve_queue(QueueServer, server.address, KEY, items)) as again:
         assert again.address == server.address
 

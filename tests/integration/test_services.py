@@ -569,7 +569,8 @@ def test_a_burst_reaches_the_ring_buffer_lofar_and_the_broker(site, lofar, tmp_p
         masters = [site.start(service, "master") for service in (LOFARTrigger, VOEventGenerator)]
         port_i, port_iquv = free_ports(2)
         worker = Worker(site, (port_i, port_iquv))
-        receiver = stack.enter_context(DadaDBEvent(RingBuffer(worker.start), port=port_iquv))
+        ring_buffer = RingBuffer(worker.start, history_s=10 * TIMEOUT_S)  # this machine may be slow
+        receiver = stack.enter_context(DadaDBEvent(ring_buffer, port=port_iquv))
         worker.write(row(350, 25.5, batch=5))
         assert receiver.wait_received(1, TIMEOUT_S)
         assert lofar.wait_received(1, TIMEOUT_S)
