@@ -56,7 +56,7 @@ def observe(manager, tmp_path):
         observation = Observation(f"source{number}", START, 300, beams=(7,), source_beam=7, number=number)
         obs_config = load_obs_config(observation.write(tmp_path / str(number)).workers[7])
         manager._handle({"command": "start_observation", "obs_config": obs_config, "reload_conf": False})
-        return obs_config, list(manager.observations.values())[-1].processor
+        return obs_config, list(manager.observations.values())[-1].process
 
     return observe
 
@@ -79,7 +79,7 @@ def test_an_observation_is_not_processed_twice(manager, observe, caplog):
     obs_config, process = observe(1)
     manager._handle({"command": "start_observation", "obs_config": obs_config, "reload_conf": False})
     assert "190518001 is processed already" in caplog.text
-    assert next(iter(manager.observations.values())).processor is process
+    assert next(iter(manager.observations.values())).process is process
 
 
 def test_rows_go_to_the_observation_that_they_belong_to(manager, observe):
