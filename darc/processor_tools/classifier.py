@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from darc.config import Config
 from darc.errors import DARCError
-from darc.formats.candidate import CandidateError, read, write
+from darc.formats.candidate import CandidateError, Floats, store_probabilities
 from darc.processor_tools.messages import Classified, Classify
 from darc.processor_tools.networks import PACKAGED_MODELS, Network, NetworkError
 from darc.processor_tools.step import Settings, Step
@@ -45,10 +44,7 @@ class Classifier(Step):
             raise DARCError(f"a classifier cannot do this: {content!r:.200}")
         number, path = content.number, content.path
         try:
-            candidate = read(path)
-            freqtime = self._freqtime.probability(candidate.data_freq_time)
-            dmtime = self._dmtime.probability(candidate.data_dm_time)
-            write(path, replace(candidate, prob_freqtime=freqtime, prob_dmtime=dmtime))
+            freqtime, dmtime = store_probabilities(path, self._judge)
         except DARCError as error:
             self.logger.error("not classified: %s", error)
             reason = "damaged or not written" if isinstance(error, CandidateError) else "no probability"
@@ -61,3 +57,6 @@ class Classifier(Step):
                 path.name, "kept" if keep else "dropped", freqtime, dmtime,
             )  # fmt: skip
             self.answer(Classified(self.name, number, path, keep))
+
+    def _judge(self, data_freq_time: Floats, data_dm_time: Floats) -> tuple[float, float]:
+        return self._freqtime.probability(data_freq_time), self._dmtime.probability(data_dm_time)

@@ -20,7 +20,7 @@ from darc.formats.candidate import (
     file_name,
     parse,
     read,
-    set_probabilities,
+    store_probabilities,
     write,
 )
 
@@ -55,8 +55,57 @@ def test_what_was_written_is_read(tmp_path):
 
 def test_probabilities_are_added_to_a_file(tmp_path):
     path = write(tmp_path, CANDIDATE)
-    set_probabilities(path, 0.987, 0.123)
-    assert_same(read(path), replace(CANDIDATE, prob_freqtime=0.987, prob_dmtime=0.123))
+    for freqtime, dmtime in ((0.5, 1.0), (0.987, 0.123)):  # the second classification replaces the first one
+        assert store_probabilities(path, lambda *_, said=(freqtime, dmtime): said) == (freqtime, dmtime)
+        assert_same(read(path), replace(CANDIDATE, prob_freqtime=freqtime, prob_dmtime=dmtime))
+
+
+def test_both_arrays_are_judged_and_what_others_added_stays(tmp_path):
+    path, judged = write(tmp_path, CANDIDATE), []
+    with h5py.File(path, "a") as file:
+        file.attrs["remark"] = "looks good"
+
+    def judge(*arrays):
+        judged.extend(arrays)
+        return 0.5, 0.25
+
+    store_probabilities(path, judge)
+    np.testing.assert_array_equal(judged[0], CANDIDATE.data_freq_time)
+    np.testing.assert_array_equal(judged[1], CANDIDATE.data_dm_time)
+    with h5py.File(path) as file:
+        assert (file.attrs["remark"], file.attrs["prob_dmtime"]) == ("looks good", 0.25)
+
+
+@pytest.mark.parametrize(
+    ("judge", "error", "complaint"),
+    [
+        (lambda *_: (0.5, 1.5), CandidateError, "prob_dmtime is 1.5"),
+        (lambda *_: (np.nan, 0.5), CandidateError, "prob_freqtime is nan"),
+        # what is wrong with a judge is not said of the file
+        (lambda *_: int("many"), ValueError, "invalid literal"),
+    ],
+)
+def test_a_judge_that_fails_leaves_the_file_as_it_was(tmp_path, judge, error, complaint):
+    path = write(tmp_path, CANDIDATE)
+    with pytest.raises(error, match=complaint):
+        store_probabilities(path, judge)
+    assert path.read_bytes() == CONTENT
+
+
+def test_data_that_are_no_numbers_are_not_judged(tmp_path):
+    path = tmp_path / "damaged.hdf5"
+    path.write_bytes(foreign(data_freq_time=np.full((64, 48), np.nan)))
+    with pytest.raises(CandidateError, match=f"{path}: data_freq_time has values"):
+        store_probabilities(path, lambda *_: (0.5, 0.5))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", CONTENT[:3000], CONTENT[:-100]])
+def test_a_damaged_file_is_not_judged(tmp_path, content):
+    path = tmp_path / "damaged.hdf5"
+    path.write_bytes(content)
+    with pytest.raises(CandidateError, match=f"{path}: damaged"):
+        store_probabilities(path, lambda *_: (0.5, 0.5))
+    assert path.read_bytes() == content
 
 
 def test_the_name_holds_arrival_time_dm_width_and_snr(tmp_path):
@@ -244,7 +293,7 @@ def test_the_old_file_stays_when_probabilities_cannot_be_stored(tmp_path, monkey
     path = write(tmp_path, CANDIDATE)
     fail_with(monkeypatch, errno.EIO)
     with pytest.raises(CandidateError, match="Input/output error"):
-        set_probabilities(path, 0.9, 0.8)
+        store_probabilities(path, lambda *_: (0.9, 0.8))
     assert_same(read(path), CANDIDATE)
 
 
