@@ -172,11 +172,6 @@ def pulse_row(pulse: Pulse) -> str:
     return f"{pulse.snr:.2f} {pulse.dm:.2f} {pulse.time_s:.4f} {pulse.downsamp:.0f} {pulse.sb:.0f}"
 
 
-def build_pulses(pulses: Iterable[Pulse]) -> str:
-    """Return the content of `grouped_pulses.singlepulse`; rows of later clusters can be appended to it."""
-    return "\n".join([PULSES_HEADER, *map(pulse_row, pulses), ""])
-
-
 def parse_pulses(text: str) -> list[Pulse]:
     """Return the clusters of `grouped_pulses.singlepulse`.
 
