@@ -21,12 +21,15 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.network.command_protocol import Reply, Request, parse_request
 from darc.network.command_server import CommandServer
+from darc.node_report import log_tail, node_details
 from darc.observing import ObservationKeeper
 from darc.supervisor import Supervisor, for_all
 from darc.topology import SERVICES
 
 #: Service that each pair of switches belongs to.
 SWITCHES = {"lofar": "lofar_trigger", "voevent": "voevent_generator"}
+#: Commands by which a node is watched: always served, and too frequent and long for the log.
+WATCHING = ("details", "log")
 
 Result = tuple[str, Any]
 
@@ -63,6 +66,7 @@ class DARCMaster:
         self.services: list[str] = [name for name in self.config.services if name in SERVICES]
         self.supervisor = Supervisor(self.config, config_file, self.services)
         self._observing = ObservationKeeper(self.config, self.supervisor, clock, self._wake_up)
+        self._clock, self._up_since = clock, clock()
         self._ending = False
         # SimpleQueue is the one thing that a signal handler may use while the main thread waits for it
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -128,7 +132,8 @@ class DARCMaster:
 
     def _answer(self, request: Request) -> Reply:
         status, message = self.process_message(request.service, request.command, request.payload)
-        self.logger.info("%s: %s %s", request, status, message)
+        if request.command not in WATCHING:
+            self.logger.info("%s: %s %s", request, status, message)
         return Reply(status, message)  # type: ignore[arg-type]
 
     def parse_message(self, raw_message: str) -> Result:
@@ -156,6 +161,8 @@ class DARCMaster:
         try:
             if rest and word != "get_attr":
                 raise _invalid(command)
+            if word in WATCHING:
+                return "Success", log_tail(self.config, service) if word == "log" else self._details()
             if self._ending and word not in ("status", "get_attr", "stop_master"):
                 raise DARCMasterException(f"{word} is refused: the master is stopping")
             if word in served.service_commands and (service is not None or word != "get_attr"):
@@ -214,6 +221,10 @@ class DARCMaster:
             self.logger.error("%s %s: %s", word, service, error)
             return "Error", f"failed: {error}"
 
+    def _details(self) -> dict[str, Any]:
+        observations, now = self._observing.book.all(), self._clock()
+        return node_details(self.config, self.supervisor, observations, self._up_since, now).as_message()
+
     def _reload(self) -> Result:
         self._load_config()
         self.supervisor.config = self.config
@@ -248,18 +259,11 @@ class DARCMaster:
             raise DARCMasterException(f"Invalid service: {service}") from None
 
     def check_status(self, service: str) -> Result:
-        """Return the status of a service.
-
-        Args:
-            service: service to check
-        """
+        """Return the status of a service."""
         return "Success", self.supervisor.status(service)
 
     def start_service(self, service: str) -> Result:
         """Start a service; it joins the observations that are going on.
-
-        Args:
-            service: service to start
 
         Raises:
             DARCError: it cannot be started
@@ -267,20 +271,12 @@ class DARCMaster:
         return "Success", self.supervisor.start(service)
 
     def stop_service(self, service: str) -> Result:
-        """Stop a service.
-
-        Args:
-            service: service to stop
-        """
+        """Stop a service."""
         reply = self.supervisor.stop(service)
         return ("Success" if reply == "stopped" else "Error"), reply
 
     def restart_service(self, service: str) -> Result:
-        """Restart a service.
-
-        Args:
-            service: service to restart
-        """
+        """Restart a service."""
         stopped = self.stop_service(service)
         started = self._one("start", service) if stopped[0] == "Success" else ("Error", "failed")
         return started[0], {"stop": stopped[1], "start": started[1]}

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from darc.config import Config, load_config
 from darc.errors import DARCError
+from darc.formats.node_details import ServiceDetails
 from darc.network.process_queue import ProcessQueue
 from darc.service_process import Launch, ServiceProcess, end_forks, prepare_forks
 from darc.topology import SERVICES, module_names
@@ -29,7 +30,7 @@ from darc.topology import SERVICES, module_names
 WAKE_UP = {"command": "get_attr", "attribute": "name", "id": 0}
 
 #: What `darc_service` imports, since multiprocessing imports the program again in each process.
-PROGRAM = ("argparse", "darc.network.command_server", "darc.observing")
+PROGRAM = ("argparse", "darc.network.command_server", "darc.node_report", "darc.observing")
 
 R = TypeVar("R")
 
@@ -53,6 +54,8 @@ class Handle:
         operation: held while it is started or stopped
         deaths: times of its recent deaths
         restart_at: when it is to be restarted, if it is to be
+        since: when it got into its state, unix s; None: it never was in another
+        restarts: how often it was restarted after a death
     """
 
     name: str
@@ -61,6 +64,8 @@ class Handle:
     operation: threading.Lock = field(default_factory=threading.Lock)
     deaths: list[float] = field(default_factory=list)
     restart_at: float = 0.0
+    since: float | None = None
+    restarts: int = 0
 
     def died(self) -> bool:
         """Whether the process has ended, and that has not been noted."""
@@ -79,6 +84,7 @@ class Supervisor:
         config_file: file it was read from, for the services to read it again
         names: services of this node
         monotonic: time in s
+        clock: time in unix s
 
     Attributes:
         first_messages: tells what a service that starts has to handle first
@@ -90,11 +96,13 @@ class Supervisor:
         config_file: Path | str | None,
         names: Sequence[str],
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
         self.config_file = config_file
         self.first_messages: Callable[[str], Sequence[Any]] = lambda _name: ()
         self.monotonic = monotonic
+        self.clock = clock
         self.logger = logging.getLogger("darc.supervisor")
         self.handles = {name: Handle(name) for name in names}
         self.queues = {name: ProcessQueue() for name in names}
@@ -222,6 +230,7 @@ class Supervisor:
         with self._lock:
             if handle.state is not state:
                 self.logger.info("%s: %s -> %s", handle.name, handle.state.value, state.value)
+                handle.since = self.clock()
             handle.state, handle.process = state, process
 
     # --- watching ------------------------------------------------------------------------------------------
@@ -231,6 +240,16 @@ class Supervisor:
         handle = self.handles[name]
         self._note_death(handle)
         return handle.state.value
+
+    def details(self, name: str) -> ServiceDetails:
+        """Return what there is to say of a service without asking it."""
+        queued = None
+        with contextlib.suppress(ValueError, OSError):  # closed by now
+            queued = self.queues[name].pending_bytes()
+        with self._lock:
+            state, handle = self.status(name), self.handles[name]
+            pid = handle.process.pid if handle.process else None
+            return ServiceDetails(state, handle.since, handle.restarts, pid, queued)
 
     def takes_messages(self, name: str) -> bool:
         """Whether what is put on the queue of a service is read soon."""
@@ -302,6 +321,7 @@ class Supervisor:
         try:
             if handle.state is State.RESTARTING and self.monotonic() >= handle.restart_at:
                 self._start(handle)
+                handle.restarts += 1
         except DARCError as error:
             self._plan_restart(handle, str(error))
         finally:

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from darc import supervisor
+from darc import __version__, supervisor
 from darc.config import ConfigError
 from darc.darc_master import DARCMaster, DARCMasterException, main
 from darc.errors import DARCError
+from darc.formats.node_details import read_node_details
+from darc.network.command_protocol import Request, encode_reply, parse_reply
 from darc.simulation.observation import Observation
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -241,6 +243,52 @@ def test_a_site_decides_which_commands_are_served(node, site_file):
         status, reply = master.process_message(service, command, None)
         assert (status, reply) == ("Error", {"error": f"Invalid command: {command}"})
     assert master.process_message("dada_trigger", "dance", None)[0] == "Error"
+
+
+# --- being watched ------------------------------------------------------------------------------------------
+
+
+def told(master):
+    status, message = master.process_message(None, "details", None)
+    assert status == "Success"
+    return read_node_details("w", parse_reply(encode_reply(status, message)).message)
+
+
+def test_details_tell_node_services_and_observations(master, parset):
+    master.start_service("dada_trigger")
+    master.process_message(None, "start_observation", str(parset))
+    details = told(master)
+    assert (details.node, details.role, details.beam, details.version) == ("w", "worker", 0, __version__)
+    assert details.time == details.up_since == START.timestamp() - 60.0
+    assert list(details.services) == WORKER_SERVICES
+    assert (details.services["dada_trigger"].state, details.services["dada_trigger"].pid) == ("running", 4711)
+    (observation,) = details.observations
+    assert (observation.task_id, observation.source, observation.state) == (
+        "261122001",
+        "B0531+21",
+        "waiting",
+    )
+    assert (observation.start, observation.end) == (START.timestamp(), START.timestamp() + 102.4)
+    assert any("state" in label for label in details.disks)
+
+
+def test_a_node_is_watched_also_where_no_command_is_served_and_while_it_stops(node, site_file, tmp_path):
+    served = {"master_commands": [], "service_commands": [], "log_file": str(tmp_path / "master.log")}
+    site_file.write_text(yaml.safe_dump(SITE | {"darc_master": SITE["darc_master"] | served}))
+    (tmp_path / "master.log").write_text("one\ntwo\n")
+    master = node("w")
+    master.end()
+    master.supervisor.close()
+    assert told(master).services["dada_trigger"].state == "stopped"
+    log = {"path": str(tmp_path / "master.log"), "lines": ["one", "two"]}
+    assert master.process_message(None, "log", None) == ("Success", log)
+    assert master.process_message("nonsense", "log", None)[0] == "Error"
+
+
+def test_being_watched_does_not_fill_the_log(master, caplog):
+    caplog.set_level("DEBUG")
+    master._answer(Request(command="details"))
+    assert not caplog.records
 
 
 # --- attributes and switches --------------------------------------------------------------------------------

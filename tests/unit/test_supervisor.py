@@ -9,9 +9,11 @@ import yaml
 from darc import supervisor as module
 from darc.config import ConfigError, load_config
 from darc.errors import DARCError
+from darc.formats.node_details import ServiceDetails
 from darc.supervisor import Supervisor
 
 NAME, OTHER = "dada_trigger", "amber_listener"
+START = 1_700_000_000.0
 SETTINGS = {
     "stop_timeout": 5.0,
     "control_timeout": 0.01,
@@ -76,7 +78,7 @@ def clock():
 def services(site_file, clock, monkeypatch):
     monkeypatch.setattr(module, "ServiceProcess", StandIn)
     config = load_config(site_file, "w")
-    supervisor = Supervisor(config, site_file, [NAME, OTHER], clock)
+    supervisor = Supervisor(config, site_file, [NAME, OTHER], clock, lambda: START + clock.now)
     supervisor.first_messages = lambda name: [f"news for {name}"]
     yield supervisor
     for handle in supervisor.handles.values():
@@ -265,6 +267,21 @@ def test_a_death_leaves_the_others_alone(services):
     services.look()
     assert services.status(OTHER) == "running"
     assert process(services, OTHER) is survivor
+
+
+def test_since_when_and_how_often_restarted_is_told(services, clock):
+    assert services.details(NAME) == ServiceDetails("stopped", since=None, restarts=0, pid=None, queue=0)
+    clock.now = 5.0
+    services.start(NAME)
+    clock.now = 7.0
+    assert services.details(NAME) == ServiceDetails("running", START + 5.0, 0, 4711, 0)
+    process(services).die()
+    assert services.details(NAME) == ServiceDetails("restarting", START + 7.0, 0, None, 0)
+    clock.now = 8.0
+    services.look()
+    assert services.details(NAME) == ServiceDetails("running", START + 8.0, 1, 4711, 0)
+    services.send(NAME, "x")
+    assert services.details(NAME).queue > 0
 
 
 # --- messages -----------------------------------------------------------------------------------------------
