@@ -2,8 +2,8 @@
 
 The classifier of the processor does it, with its default settings: its file is read, its data reduced and
 scaled, both networks run, and the file written with what they say, complete or not at all. The limit is what
-cannot be saved: both networks on data of the right shape, and the same bytes read once and written once, in the
-same way. Files are in the folder for temporary files: `TMPDIR` chooses the disk.
+cannot be saved: both networks on data of the right shape, and the same bytes read once and written once, as
+well. Files are in the folder for temporary files: `TMPDIR` chooses the disk.
 """
 
 import queue
