@@ -56,8 +56,21 @@ class ObservedBeam:
     obs_config: dict[str, Any]
 
     @classmethod
-    def of(cls, obs_config: dict[str, Any], config: Config) -> ObservedBeam:
+    def of(
+        cls,
+        obs_config: dict[str, Any],
+        config: Config,
+        *,
+        output_subdir: str | None = None,
+        result_dir: Path | None = None,
+    ) -> ObservedBeam:
         """Read the configuration of an observation.
+
+        Args:
+            obs_config: the observation's configuration
+            config: the node's configuration
+            output_subdir: folder in the observation's output; None: that of the real-time processor
+            result_dir: folder for the results of all observations; None: that of the real-time processor
 
         Raises:
             DARCError: it lacks something, or a value is not as it has to be
@@ -79,8 +92,10 @@ class ObservedBeam:
             end_unix=start_unix + _number(obs_config, "duration"),
             band=Band(top_mhz, -instrument.channel_width_mhz, instrument.nchan, instrument.tsamp_s),
             filterbanks=tuple(output / "filterbank" / name for name in names),
-            work_folder=output / config.processor.output_subdir,
-            result_folder=Path(config.processor.result_dir, *_names(obs_config, "date", "datetimesource")),
+            work_folder=output / (output_subdir or config.processor.output_subdir),
+            result_folder=Path(
+                result_dir or config.processor.result_dir, *_names(obs_config, "date", "datetimesource")
+            ),
             instrument=instrument,
             obs_config=obs_config,
         )

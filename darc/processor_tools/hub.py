@@ -23,10 +23,11 @@ from darc.formats.files import write_complete
 from darc.formats.results import Trigger, build_summary, build_triggers, summary_name, triggers_name
 from darc.network.process_queue import ProcessQueue
 from darc.processor_tools.beam import ObservedBeam, ProcessorException
+from darc.processor_tools.beam_extractor import extraction_settings
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import FINISH, Clustering
 from darc.processor_tools.crew import DEATHS_MAX, STUCK_S, Crew, StepProcess, Worker, end_all
-from darc.processor_tools.extractor import Extractor, extraction_settings
+from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.ledger import Cluster, Item, Ledger, Stage
 from darc.processor_tools.messages import (
     Classified,

@@ -28,17 +28,17 @@ class Network:
 
     Args:
         path: ONNX file
-        shape: rows and times of the data that it will get
+        shape: rows and times of the data that it will get; None: what it takes
         gpu: number of the CUDA device; None: the CPU
 
     Raises:
         NetworkError: there is no such file, it is no network, or it takes data of another shape
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], gpu: int | None = None) -> None:
+    def __init__(self, path: Path, shape: tuple[int, int] | None = None, gpu: int | None = None) -> None:
         import onnxruntime  # noqa: PLC0415 (half a second that only the classifier needs)
 
-        self.path, self.shape = path, shape
+        self.path = path
         if not path.is_file():
             raise NetworkError(
                 f"{path}: there is no such model; see model_dir, model_freqtime and model_dmtime of the "
@@ -57,19 +57,25 @@ class Network:
             )
         except _runtime_errors() as error:
             raise NetworkError(f"{path}: no model that ONNX Runtime can run: {error}") from error
-        self._input_shape = self._check_input()
+        self.shape = self._check_input(shape)
 
-    def _check_input(self) -> list[int]:
-        inputs = self._session.get_inputs()
-        taken = [axis if isinstance(axis, int) else None for axis in inputs[0].shape]
-        if len(inputs) != 1 or tuple(axis for axis in taken[1:] if axis != 1) != self.shape:
-            shapes = "; ".join(str(tuple(one.shape)) for one in inputs)
+    def _check_input(self, shape: tuple[int, int] | None) -> tuple[int, int]:
+        """Return rows and times of the data it takes, which have to be `shape` if that is given."""
+        first, *others = self._session.get_inputs()
+        taken = tuple(axis for axis in first.shape[1:] if axis != 1)
+        wanted = shape or taken
+        if others or taken != wanted or len(taken) != 2 or not all(isinstance(axis, int) for axis in taken):
+            shapes = "; ".join(str(tuple(one.shape)) for one in (first, *others))
+            rows, times = shape or ("rows", "times")
             raise NetworkError(
                 f"{self.path}: this model takes input of shape {shapes}, but the configuration says that "
-                f"candidates have shape (n, {self.shape[0]}, {self.shape[1]})"
+                f"candidates have shape (n, {rows}, {times})"
             )
-        self._input_name: str = inputs[0].name
-        return [1, *(axis if axis is not None else 1 for axis in taken[1:])]
+        self._input_name: str = first.name
+        self._input_shape = tuple(first.shape[1:])
+        #: whether it takes one at a time only
+        self._single = isinstance(first.shape[0], int)
+        return taken
 
     def probability(self, data: NDArray[np.floating]) -> float:
         """Return the probability that data hold a burst.
@@ -80,15 +86,34 @@ class Network:
         Raises:
             NetworkError: the data are smaller, or the network's answer is no probability
         """
+        return float(self.probabilities(data[np.newaxis])[0])
+
+    def probabilities(self, data: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the probability for each of several candidates, shape (n,).
+
+        Args:
+            data: shape (n, nrow, ntime), each at least as large as the network's
+
+        Raises:
+            NetworkError: as `probability`
+        """
         try:
-            image = network_input(data, self.shape)
+            images = [network_input(one, self.shape).reshape(self._input_shape) for one in data]
         except ValueError as error:
             raise NetworkError(f"{self.path}: {error}") from error
-        (output, *_) = self._session.run(None, {self._input_name: image.reshape(self._input_shape)})
-        answer = np.asarray(output, np.float64).ravel()
-        if answer.size not in (1, 2) or not 0 <= answer[-1] <= 1:
+        step = 1 if self._single else max(1, len(images))
+        answers = [self._run(images[i : i + step]) for i in range(0, len(images), step)]
+        return np.concatenate([np.empty(0), *answers])
+
+    def _run(self, images: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+        (output, *_) = self._session.run(None, {self._input_name: np.stack(images)})
+        answer = np.asarray(output, np.float64)
+        if answer.size not in (len(images), 2 * len(images)):
             raise NetworkError(f"{self.path}: the answer {answer} of this model is no probability")
-        return float(answer[-1])
+        burst = answer.reshape(len(images), -1)[:, -1]
+        if not ((burst >= 0) & (burst <= 1)).all():
+            raise NetworkError(f"{self.path}: the answer {burst} of this model is no probability")
+        return burst
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:

@@ -24,6 +24,7 @@ from darc.errors import DARCError
 from darc.formats.candidate import CandidateError, read
 from darc.formats.files import write_complete
 from darc.formats.results import best_first
+from darc.processor_tools.beam import ObservedBeam
 from darc.processor_tools.panels import DM_UNIT, PANELS, Observed, Panel, check_settings, printable
 
 #: Sizes of the fonts in points: of a page's texts per inch of the page, of a panel's per inch of its cell.
@@ -40,7 +41,7 @@ _NAME_MAX = 60
 _LEGEND = "#: rank by probability p, then S/N. t: arrival at the top of the band, from the start of the data."
 
 #: What differs from matplotlib's own style; a matplotlibrc on the node has no say.
-_STYLE = {
+STYLE = {
     "text.parse_math": False,  # names from observations can hold any character
     "axes.formatter.useoffset": False,
     "axes.linewidth": 0.6,
@@ -91,7 +92,7 @@ def write_pages(path: Path, files: Sequence[Path], settings: Settings, observed:
     font = min(_PANEL_FONT * settings.figsize / settings.nplot_per_side, _PANEL_FONT_MAX)
     merged = PdfWriter()
     for block, name in enumerate(names):
-        with style.context(["default", _STYLE, {"font.size": font}]):
+        with style.context(["default", STYLE, {"font.size": font}]):
             pages = _Pages(PANELS[name], settings, observed)
             content = pages.draw(sheets, block * len(sheets) + 1, len(names) * len(sheets))
         merged.append(BytesIO(content), outline_item=PANELS[name].heading)
@@ -102,10 +103,33 @@ def write_pages(path: Path, files: Sequence[Path], settings: Settings, observed:
     return Placed({file: index // per_page + 1 for index, file in enumerate(ranked)}, damaged)
 
 
+def draw_pages(
+    path: Path, files: Sequence[Path], settings: Settings, beam: ObservedBeam, dm_galactic: float | None
+) -> Placed:
+    """Write the pages of an observed beam; see `write_pages`.
+
+    Args:
+        path: the PDF
+        files: files of candidates, in any order
+        settings: section `visualizer` of the configuration
+        beam: what was observed
+        dm_galactic: highest Galactic DM in this direction in pc cm^-3; None if it is not known
+    """
+    half_mhz = beam.band.channel_width_mhz * beam.band.nchan / 2
+    observed = Observed(
+        datetimesource=beam.label,
+        cb=beam.beam,
+        source=beam.source,
+        band_mhz=(beam.band.centre_mhz - half_mhz, beam.band.centre_mhz + half_mhz),
+        dm_galactic=dm_galactic,
+    )
+    return write_pages(path, files, settings, observed)
+
+
 @dataclass(frozen=True)
 class _Rank:
     file: Path
-    probability: float | None
+    probability: float
     snr: float
 
 
@@ -115,7 +139,8 @@ def _ranked(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     for file in files:
         try:
             candidate = read(file)
-            ranks.append(_Rank(file, candidate.probability, candidate.snr))
+            # as in the list of kept candidates, whose order has to be the same
+            ranks.append(_Rank(file, candidate.probability or 0.0, candidate.snr))
         except CandidateError as error:
             damaged[file] = _reason(file, error)
     return [rank.file for rank in best_first(ranks)] + list(damaged), damaged

@@ -16,9 +16,10 @@ from darc.formats.amber import header
 from darc.formats.filterbank import build_header
 from darc.formats.parset import load_obs_config
 from darc.formats.results import parse_pulses
+from darc.processor_tools.beam_extractor import extraction_settings
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import FINISH, Clustering
-from darc.processor_tools.extractor import Extractor, extraction_settings
+from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.hub import Processor
 from darc.processor_tools.ledger import Cluster
 from darc.processor_tools.messages import Classify, Draw, Drawn, Extract, Refused

@@ -1,0 +1,30 @@
+"""The highest Galactic DM in the direction of a beam."""
+
+from __future__ import annotations
+
+from astropy.time import Time
+
+from darc.beam_pointing import beam_pointing
+from darc.config.sections import AMBERClustering
+from darc.formats.parset import observation_parset
+from darc.processor_tools.beam import ObservedBeam
+from darc.science.galaxy import galactic_maximum_dm
+from darc.science.pointing import galactic
+
+
+def galactic_dm(beam: ObservedBeam, settings: AMBERClustering) -> float | None:
+    """Return the highest Galactic DM in the direction of a beam, in pc cm^-3; None if there is no model.
+
+    Args:
+        beam: what was observed
+        settings: which model to use, or the DM itself
+
+    Raises:
+        DARCError: the direction is not known, or the model is not there
+    """
+    if settings.galaxy_model != "ymw16":
+        return settings.galactic_dm_max
+    parset = observation_parset(beam.obs_config)
+    start = Time(beam.start_unix, format="unix")
+    gl_deg, gb_deg = galactic(beam_pointing(parset, beam.beam, start, beam.instrument))
+    return galactic_maximum_dm(float(gl_deg), float(gb_deg))
