@@ -18,6 +18,8 @@ from darc.science.network_input import network_input
 #: Networks that come with DARC.
 PACKAGED_MODELS = Path(__file__).resolve().parent.parent / "models"
 
+_INPUT_TYPE = "tensor(float)"
+
 
 class NetworkError(DARCError):
     """A network is missing, is none, or does not fit."""
@@ -32,7 +34,8 @@ class Network:
         gpu: number of the CUDA device; None: the CPU
 
     Raises:
-        NetworkError: there is no such file, it is no network, or it takes data of another shape
+        NetworkError: there is no such file, it is no network, it takes data of another shape or type, or its
+            answer is no probability
     """
 
     def __init__(self, path: Path, shape: tuple[int, int] | None = None, gpu: int | None = None) -> None:
@@ -58,23 +61,30 @@ class Network:
         except _runtime_errors() as error:
             raise NetworkError(f"{path}: no model that ONNX Runtime can run: {error}") from error
         self.shape = self._check_input(shape)
+        # as most candidates are: what such a model cannot do is found out before the first of them
+        self._run([np.random.default_rng(0).standard_normal(self._input_shape, np.float32)])
 
     def _check_input(self, shape: tuple[int, int] | None) -> tuple[int, int]:
         """Return rows and times of the data it takes, which have to be `shape` if that is given."""
         first, *others = self._session.get_inputs()
         taken = tuple(axis for axis in first.shape[1:] if axis != 1)
-        wanted = shape or taken
-        if others or taken != wanted or len(taken) != 2 or not all(isinstance(axis, int) for axis in taken):
+        #: whether it takes one at a time only; it may not insist on another number
+        self._single = first.shape[0] == 1
+        whole = len(taken) == 2 and all(isinstance(axis, int) for axis in taken)
+        batch = self._single or not isinstance(first.shape[0], int)
+        if others or not whole or not batch or taken != (shape or taken):
             shapes = "; ".join(str(tuple(one.shape)) for one in (first, *others))
             rows, times = shape or ("rows", "times")
             raise NetworkError(
                 f"{self.path}: this model takes input of shape {shapes}, but the configuration says that "
                 f"candidates have shape (n, {rows}, {times})"
             )
+        if first.type != _INPUT_TYPE:
+            raise NetworkError(
+                f"{self.path}: this model takes a {first.type}, but candidates are {_INPUT_TYPE}"
+            )
         self._input_name: str = first.name
         self._input_shape = tuple(first.shape[1:])
-        #: whether it takes one at a time only
-        self._single = isinstance(first.shape[0], int)
         return taken
 
     def probability(self, data: NDArray[np.floating]) -> float:
@@ -106,10 +116,17 @@ class Network:
         return np.concatenate([np.empty(0), *answers])
 
     def _run(self, images: list[NDArray[np.float32]]) -> NDArray[np.float64]:
-        (output, *_) = self._session.run(None, {self._input_name: np.stack(images)})
+        stack = np.stack(images)
+        try:
+            (output, *_) = self._session.run(None, {self._input_name: stack})
+        except _runtime_errors() as error:
+            raise NetworkError(f"{self.path}: this model cannot be run: {error}") from error
         answer = np.asarray(output, np.float64)
         if answer.size not in (len(images), 2 * len(images)):
-            raise NetworkError(f"{self.path}: the answer {answer} of this model is no probability")
+            raise NetworkError(
+                f"{self.path}: this model gives output of shape {answer.shape} to input of shape "
+                f"{stack.shape}; it has to be (n,) or (n, 2)"
+            )
         burst = answer.reshape(len(images), -1)[:, -1]
         if not ((burst >= 0) & (burst <= 1)).all():
             raise NetworkError(f"{self.path}: the answer {burst} of this model is no probability")

@@ -36,6 +36,69 @@ def test_a_model_of_another_shape_is_refused_by_name_with_both_shapes():
         Network(FREQTIME, (16, 64))
 
 
+# --- models of other makers, written as ONNX: fields of protocol buffers, each a tag, a length and content
+
+FLOAT, DOUBLE = 1, 11
+
+
+def varint(number):
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def tensor(name, kind, shape):
+    axes = b"".join(field(1, field(1 if isinstance(axis, int) else 2, axis)) for axis in shape)
+    return field(1, name) + field(2, field(1, field(1, kind) + field(2, axes)))
+
+
+def node(kind, sources, target):
+    return b"".join(field(1, source) for source in sources.split()) + field(2, target) + field(4, kind)
+
+
+def model(path, shape, output_shape, kind=FLOAT, nodes=("ReduceMax data inner", "Sigmoid inner answer")):
+    """Write a model; by default it reduces its input to one number, and that to a probability."""
+    steps = [line.partition(" ")[::2] for line in nodes]
+    graph = b"".join(field(1, node(step, *rest.rsplit(" ", 1))) for step, rest in steps)
+    graph += field(2, "graph") + field(11, tensor("data", kind, shape))
+    graph += field(12, tensor("answer", kind, output_shape))
+    path.write_bytes(field(1, 8) + field(8, field(2, 13)) + field(7, graph))
+    return path
+
+
+@pytest.mark.parametrize("shape", [("n", 1, 32, 64), (1, 1, 32, 64), (1, 32, 64, 1), ("n", 32, 64)])
+def test_models_of_others_are_taken(tmp_path, shape):
+    network = Network(model(tmp_path / "other.onnx", shape, (1,) * len(shape)), (32, 64))
+    assert 0.5 < network.probability(image(64, pulse=4.0)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        # a batch of fixed size, which would only show at the first candidate
+        ({"shape": (8, 1, 32, 64)}, r"input of shape \(8, 1, 32, 64\).*\(n, 32, 64\)"),
+        ({"shape": (1, 1, 32, "time")}, r"input of shape \(1, 1, 32, 'time'\).*\(n, 32, 64\)"),
+        ({"kind": DOUBLE}, r"tensor\(double\).*tensor\(float\)"),
+        (
+            {"nodes": ["Sigmoid data answer"], "output_shape": (1, 1, 32, 64)},
+            r"shape \(1, 1, 32, 64\) to input of shape \(1, 1, 32, 64\).*\(n,\) or \(n, 2\)",
+        ),
+        ({"nodes": ["ReduceMin data answer"]}, "is no probability"),
+        ({"nodes": ["Unique data inner", "MatMul data inner answer"]}, "cannot be run"),
+    ],
+)
+def test_a_model_that_cannot_judge_candidates_is_refused_at_the_start(tmp_path, change, said):
+    arguments = {"shape": (1, 1, 32, 64), "output_shape": (1, 1, 1, 1)} | change
+    path = model(tmp_path / "other.onnx", **arguments)
+    with pytest.raises(NetworkError, match=f"{path}: .*{said}"):
+        Network(path, (32, 64))
+
+
 def test_a_missing_model_is_an_error_that_says_so(tmp_path):
     with pytest.raises(NetworkError, match=r"none\.onnx: there is no such model; see model_dir"):
         Network(tmp_path / "none.onnx", (32, 64))
