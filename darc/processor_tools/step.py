@@ -76,15 +76,18 @@ class Step(DARCBase):
         Args:
             command: `content` says which
         """
-        self.work(command.get("content"))
+        self.work(command.get("content", command))
 
     def work(self, content: Any) -> None:
         """Do a piece of work and answer.
 
         Args:
             content: a message of `darc.processor_tools.messages`
+
+        Raises:
+            DARCError: this is not the work of this step
         """
-        raise NotImplementedError
+        raise DARCError(f"{self.name} cannot do this: {content!r:.200}")
 
     def answer(self, content: Any) -> None:
         """Tell the hub; it takes messages all the time, so that its queue is full for moments only."""

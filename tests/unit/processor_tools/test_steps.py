@@ -388,7 +388,7 @@ def test_pages_that_cannot_be_written_are_an_error_in_the_log_and_over(step, cap
     assert "no plots" in caplog.text
 
 
-@pytest.mark.parametrize("kind", [Extractor, Classifier, Visualizer])
+@pytest.mark.parametrize("kind", [Clustering, Extractor, Classifier, Visualizer])
 def test_work_of_another_step_is_refused(step, kind):
     with pytest.raises(DARCError, match="cannot do this"):
         step(kind).process_command({"command": "something", "content": 5})
