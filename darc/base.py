@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from darc import logs
+from darc import logs, metrics_store
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.parset import observation_parset
@@ -161,6 +161,7 @@ class DARCBase(multiprocessing.context.Process):
         # Ctrl-C goes to the whole process group; it is the parent that decides what ends
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         logs.set_up_logging(self.service_name, getattr(self, "log_file", None), self.config.logging.level)
+        metrics_store.keep_as(self.service_name)
         threading.excepthook = self._end_by_defect
         threading.Thread(target=self._end_with_parent, args=(stopping,), name="parent", daemon=True).start()
 

@@ -21,6 +21,7 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.network.command_protocol import Reply, Request, parse_request
 from darc.network.command_server import CommandServer
+from darc.node_metrics import node_metrics
 from darc.node_report import log_tail, node_details
 from darc.observing import ObservationKeeper
 from darc.supervisor import Supervisor, for_all
@@ -86,14 +87,17 @@ class DARCMaster:
             DARCError: the command port cannot be opened
         """
         settings = self.config.darc_master
-        with CommandServer(
-            (settings.address, settings.port),
-            self._answer,
-            timeout_s=settings.socket_timeout,
-            max_request_bytes=settings.max_request_size,
-            max_connections=settings.max_connections,
-            logger=self.logger,
-        ) as server:
+        with (
+            CommandServer(
+                (settings.address, settings.port),
+                self._answer,
+                timeout_s=settings.socket_timeout,
+                max_request_bytes=settings.max_request_size,
+                max_connections=settings.max_connections,
+                logger=self.logger,
+            ) as server,
+            node_metrics(self.config, self.supervisor, self._observing.book),
+        ):
             where = (self.node, self.host_type, *server.address)
             self.logger.info("DARC %s, node %s, role %s, commands on %s:%d", __version__, *where)
             try:

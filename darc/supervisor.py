@@ -30,7 +30,13 @@ from darc.topology import SERVICES, module_names
 WAKE_UP = {"command": "get_attr", "attribute": "name", "id": 0}
 
 #: What `darc_service` imports, since multiprocessing imports the program again in each process.
-PROGRAM = ("argparse", "darc.network.command_server", "darc.node_report", "darc.observing")
+PROGRAM = (
+    "argparse",
+    "darc.network.command_server",
+    "darc.node_metrics",
+    "darc.node_report",
+    "darc.observing",
+)
 
 R = TypeVar("R")
 
