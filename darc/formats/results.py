@@ -5,6 +5,7 @@
 | `CB<beam>_summary.yaml`      | numbers of candidates after each step; -1 if no header came from AMBER      |
 | `CB<beam>_triggers.txt`      | the candidates that were kept, best first                                   |
 | `CB<beam>.pdf`               | plots of them (`darc.processor_tools.pages`)                                |
+| `CB<beam>_pictures/<row>.png`| plots of the candidate in a row of that list (`processor_tools.pictures`)   |
 | `grouped_pulses.singlepulse` | all clusters, in the order in which they were found                         |
 
 A table has one header line and a row per line, fields separated by single spaces. What another node waits for
@@ -82,6 +83,11 @@ NOTHING_CAME = Summary(-1, -1, -1, -1)
 def pages_name(beam: int) -> str:
     """Return the name of a beam's file of plots."""
     return f"CB{beam:02d}.pdf"
+
+
+def picture_name(beam: int, row: int) -> str:
+    """Return the name, with its folder, of the picture of the candidate in a row of a beam's list, from 0."""
+    return f"CB{beam:02d}_pictures/{row:03d}.png"
 
 
 def summary_name(beam: int) -> str:

@@ -115,15 +115,24 @@ def draw_pages(
         beam: what was observed
         dm_galactic: highest Galactic DM in this direction in pc cm^-3; None if it is not known
     """
+    return write_pages(path, files, settings, observed(beam, dm_galactic))
+
+
+def observed(beam: ObservedBeam, dm_galactic: float | None) -> Observed:
+    """Return what plots tell of an observed beam.
+
+    Args:
+        beam: what was observed
+        dm_galactic: highest Galactic DM in this direction in pc cm^-3; None if it is not known
+    """
     half_mhz = beam.band.channel_width_mhz * beam.band.nchan / 2
-    observed = Observed(
+    return Observed(
         datetimesource=beam.label,
         cb=beam.beam,
         source=beam.source,
         band_mhz=(beam.band.centre_mhz - half_mhz, beam.band.centre_mhz + half_mhz),
         dm_galactic=dm_galactic,
     )
-    return write_pages(path, files, settings, observed)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The last step: pages with plots of the candidates that were kept."""
+"""The last step: plots of the candidates that were kept, on pages and as single pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from darc.processor_tools.step import Settings, Step
 
 
 class Visualizer(Step):
-    """Draws the pages of a beam."""
+    """Draws the candidates of a beam."""
 
     section = "visualizer"
 
@@ -22,7 +22,7 @@ class Visualizer(Step):
         return super()._settings(config)
 
     def work(self, content: Any) -> None:
-        """Draw the pages, and answer that this is over."""
+        """Draw all plots, and answer that this is over."""
         if not isinstance(content, Draw):
             raise DARCError(f"the visualiser cannot do this: {content!r:.200}")
         try:
@@ -32,15 +32,20 @@ class Visualizer(Step):
         self.answer(Drawn(self.name))
 
     def _draw(self, content: Draw) -> None:
-        from darc.processor_tools.pages import draw_pages  # noqa: PLC0415 (matplotlib: a second)
+        from darc.processor_tools.pages import observed, write_pages  # noqa: PLC0415 (matplotlib: a second)
+        from darc.processor_tools.pictures import write_pictures  # noqa: PLC0415
 
         try:
             dm_galactic = galactic_dm(self.beam, self.galaxy)
         except DARCError as error:
             self.logger.error("the Galactic DM is not known: %s", error)
             dm_galactic = None
-        path = self.beam.result_folder / pages_name(self.beam.beam)
-        placed = draw_pages(path, content.paths, self.settings, self.beam, dm_galactic)
+        folder, told = self.beam.result_folder, observed(self.beam, dm_galactic)
+        path = folder / pages_name(self.beam.beam)
+        placed = write_pages(path, content.paths, self.settings, told)
         for file, reason in placed.damaged.items():
             self.logger.error("%s: not plotted: %s", file, reason)
-        self.logger.info("%d candidates plotted to %s", len(placed.page) - len(placed.damaged), path)
+        ranked = [file for file in placed.page if file not in placed.damaged]
+        self.logger.info("%d candidates plotted to %s", len(ranked), path)
+        for reason in write_pictures(folder, ranked, self.settings, told).values():
+            self.logger.error("no picture: %s", reason)
