@@ -6,6 +6,7 @@ elsewhere and runs no script but the ones in `static/`, which its Content-Securi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from darc import __version__
 from darc.errors import DARCError
 from darc.formats.files import write_complete
+from darc.reporting.report import BeamReport, BeamState
+from darc.web.angles import hours, sexagesimal
+from darc.web.sky_map import level
 
 
 class WebError(DARCError):
@@ -34,7 +38,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"url": url, "utc": utc, "duration": duration, "thousands": thousands}
+    filters = (url, utc, duration, thousands, hours, sexagesimal, level, state, total)
+    found.filters |= {function.__name__: function for function in filters}
     found.globals["version"] = __version__
     return found
 
@@ -85,3 +90,23 @@ def duration(seconds: float) -> str:
 def thousands(number: int) -> str:
     """Return a whole number with thin spaces between groups of three digits."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def state(beam: BeamReport) -> str:
+    """Return how good the state of a beam is, as the style sheet calls it."""
+    return _STATES[beam.state]
+
+
+_STATES = {
+    BeamState.WAITING: "unknown",
+    BeamState.DONE: "good",
+    BeamState.NO_AMBER: "bad",
+    BeamState.GIVEN_UP: "warn",
+    BeamState.UNREADABLE: "bad",
+    BeamState.MISSING: "bad",
+}
+
+
+def total(beams: Iterable[BeamReport], step: str) -> int:
+    """Return the number of candidates after a step of processing, of the beams where it is known."""
+    return sum(max(beam.counts.get(step) or 0, 0) for beam in beams)
