@@ -1,15 +1,19 @@
 """Samples of filterbank files: any depth, any order of the band, growing, damaged; synthesised beams."""
 
+import importlib
+import math
 import os
-import warnings
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.definitions import Instrument
 from darc.formats.filterbank import (
     SAMPLE_TYPES,
     FilterbankError,
@@ -25,6 +29,9 @@ from darc.processor_tools.filterbank_reader import (
     SynthesisedBeamReader,
     TiedArrayBeams,
 )
+from darc.simulation.filterbank_sky import FilterbankSky
+from darc.simulation.filterbank_writer import FilterbankWriter, filterbank_file
+from darc.simulation.sky import Burst, Sky
 
 HEADER = FilterbankHeader(
     nchan=16, nbit=8, fch1_mhz=1500.0, foff_mhz=-1.0, tsamp_s=1e-3, tstart_mjd=58000.0, source_name="Crab"
@@ -273,46 +280,70 @@ def test_a_table_that_does_not_fit_the_files_is_refused(tmp_path, row, message):
         SynthesisedBeamReader(beams, np.array(row))
 
 
-# --- beside other readers and real data
+# --- beside another reader, and real data
 
 
-def read_with_your(path):
-    """Read all samples with the package `your`; skip where it is not installed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own affair
-        pysigproc = pytest.importorskip(
-            "your.formats.pysigproc", reason="the package `your` is not installed: pip install your"
-        )
-    file = pysigproc.SigprocFile(str(path))
-    try:
-        return file, np.array(file.get_data(0, file.nspectra())[:, 0])
-    finally:
-        file.fp.close()
+@pytest.fixture
+def read_by_your(monkeypatch):
+    """Reader of header and samples of a file with the package `your`.
+
+    Only its SIGPROC reader is imported, which needs numpy alone; all else that it imports takes 800 MB.
+    """
+    if not (folder := os.environ.get("DARC_TEST_YOUR")):
+        pytest.skip("pip install --no-deps --target FOLDER your, and set DARC_TEST_YOUR to that folder")
+    package = ModuleType("your")
+    package.__path__ = [f"{folder}/your"]
+    monkeypatch.setitem(sys.modules, "your", package)
+    sigproc = importlib.import_module("your.formats.pysigproc")
+
+    def read(path):
+        file = sigproc.SigprocFile(str(path))
+        try:
+            if file.nbits >= 8:
+                return file, np.array(file.get_data(0, file.nspectra())[:, 0])
+            # its code for fewer bits is for Python 2
+            bits = np.unpackbits(np.fromfile(path, np.uint8, offset=file.hdrbytes), bitorder="little")
+            return file, bits.reshape(-1, file.nchans, file.nbits) @ (1 << np.arange(file.nbits))
+        finally:
+            file._mmdata.close()
+            file.fp.close()
+
+    return read
 
 
-def assert_same(reader, path):
-    other, samples = read_with_your(path)
-    header = reader.header
-    assert (header.nchan, header.nbit, header.header_bytes) == (other.nchans, other.nbits, other.hdrbytes)
-    assert (header.fch1_mhz, header.foff_mhz) == (other.fch1, other.foff)
-    assert (header.tsamp_s, header.tstart_mjd) == (other.tsamp, other.tstart)
-    assert (header.src_raj_hhmmss, header.src_dej_ddmmss) == (other.src_raj, other.src_dej)
-    np.testing.assert_array_equal(reader.read(0, reader.nsample), samples)
+def assert_same(path, other, samples):
+    with FilterbankReader(path) as reader:
+        header = reader.header
+        assert (header.nchan, header.nbit, header.header_bytes) == (other.nchans, other.nbits, other.hdrbytes)
+        assert (header.fch1_mhz, header.foff_mhz) == (other.fch1, other.foff)
+        assert (header.tsamp_s, header.tstart_mjd) == (other.tsamp, other.tstart)
+        assert (header.src_raj_hhmmss, header.src_dej_ddmmss) == (other.src_raj, other.src_dej)
+        assert len(samples) == reader.nsample > 0
+        np.testing.assert_array_equal(reader.read(0, reader.nsample), samples)
 
 
-@pytest.mark.parametrize("nbit", [8, 16, 32])  # `your` reads no others
+@pytest.mark.parametrize("nbit", SAMPLE_TYPES)
 @pytest.mark.parametrize("foff_mhz", [-0.5, 0.5])
-def test_an_independent_reader_reads_the_same(tmp_path, nbit, foff_mhz):
+def test_an_independent_reader_reads_the_same(tmp_path, read_by_your, nbit, foff_mhz):
     header = replace(HEADER, nbit=nbit, foff_mhz=foff_mhz, src_dej_ddmmss=-12345.6, extra={"az_start": 3.0})
     path = write(tmp_path / "a.fil", noise(50, 24, nbit), header)
-    with FilterbankReader(path) as reader:
-        assert_same(reader, path)
+    assert_same(path, *read_by_your(path))
 
 
-def test_an_independent_reader_reads_the_same_real_samples(reference_data):
-    path = reference_data / "sigproc" / "parkes_8bit_1.fil"
-    with FilterbankReader(path) as reader:
-        assert_same(reader, path)
+def test_an_independent_reader_reads_the_same_in_files_of_the_fake_telescope(tmp_path, read_by_your):
+    instrument = Instrument(ntab=1, nsynthesised_beam=1, nsubband=8, nchan=64, samples_per_batch=500)
+    sky = FilterbankSky(
+        Sky(instrument.batch_s, bursts=(Burst(0.01, 20.0, 50.0, sb=0),)), instrument=instrument
+    )
+    FilterbankWriter(tmp_path, 3, sky, start_unix=0.0, speed=math.inf, source_name="FAKE").run()
+    path = filterbank_file(tmp_path, 3, 0)
+    assert_same(path, *read_by_your(path))
+
+
+@pytest.mark.parametrize("name", ["parkes_8bit_1.fil", "parkes_4bit.fil"])
+def test_an_independent_reader_reads_the_same_real_samples(reference_data, read_by_your, name):
+    path = reference_data / "sigproc" / name
+    assert_same(path, *read_by_your(path))
 
 
 def test_real_samples_of_4_bits_are_those_of_8_bits_with_fewer_steps(reference_data):
