@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import mimetypes
 import os
 import re
 import smtplib
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email import policy
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid, parseaddr
+from email.utils import format_datetime, getaddresses, make_msgid, parseaddr
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,15 +24,55 @@ from darc.network.sockets import CONNECTION_ERRORS, explain
 if TYPE_CHECKING:
     from darc.config.sections import Mail
 
-_TOO_LARGE = 552  # RFC 5321, and RFC 1870 for sizes announced beforehand
+#: Replies that are about the client or the session, so that every mail would get them: the server closes
+#: (RFC 5321), or wants a login, another one or encryption (RFC 4954).
+_SESSION_CODES = (421, 530, 534, 535, 538)
 
 
 class MailError(DARCError):
     """A mail cannot be written, or the mail server did not take it."""
 
 
-class MailTooLargeError(MailError):
+class MailRefusedError(MailError):
+    """The mail server refused this very mail; others may go through.
+
+    Attributes:
+        lasting: Whether it would be refused again.
+    """
+
+    def __init__(self, message: str, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
+
+
+class MailTooLargeError(MailRefusedError):
     """The mail server takes no mail of this size; one with fewer attachments may go through."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the mail server refused a recipient, a sender or a mail: code and text of its reply."""
+
+    code: int
+    reason: str
+
+    @classmethod
+    def of(cls, code: int, text: bytes | str) -> Refusal:
+        """Take it from a reply as smtplib has it."""
+        return cls(code, _one_line(text.decode(errors="replace") if isinstance(text, bytes) else text))
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the server would refuse it again (RFC 5321, 4.2.1)."""
+        return self.code >= 500
+
+    @property
+    def for_size(self) -> bool:
+        """Whether the mail is too large (RFC 5321, RFC 1870; RFC 3463 for the number in the text)."""
+        return self.code == 552 or (self.lasting and self.reason.startswith("5.3.4"))
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -112,31 +155,82 @@ def build_mail(
 
 
 def send_mail(settings: MailSettings, message: EmailMessage) -> dict[str, str]:
-    """Hand a mail to the mail server.
+    """Hand a mail to the mail server, now.
 
     Returns:
         Recipients that the server refused, with its reason; the others are served.
 
     Raises:
         MailTooLargeError: The server refused it for its size.
-        MailError: The server cannot be reached, is not trusted, or refused the login, the sender, the mail or
-            all recipients; or the login file is not fit for use.
+        MailRefusedError: It refused the sender, the mail or all recipients.
+        MailError: The server cannot be reached, is not trusted, or refused the login; or the login file is
+            not fit for use.
+    """
+    recipients = recipients_of(message)
+    refused = deliver(settings, recipients, content_of(message))
+    if len(refused) == len(recipients):
+        raise nobody_served(settings, refused)
+    return {who: why.reason for who, why in refused.items()}
+
+
+def recipients_of(message: EmailMessage) -> tuple[str, ...]:
+    """Return the addresses that a mail goes to.
+
+    Raises:
+        MailError: There is none, or one that mail servers do not know how to take.
+    """
+    fields = [str(field) for name in ("To", "Cc", "Bcc") for field in message.get_all(name, [])]
+    addresses = tuple(dict.fromkeys(address for _, address in getaddresses(fields) if address))
+    if not addresses or not all(address.isascii() for address in addresses):
+        raise MailError(f"cannot send a mail to {', '.join(fields) or 'nobody'}: check its recipients")
+    return addresses
+
+
+def content_of(message: EmailMessage) -> bytes:
+    """Return a mail as it is sent: 7-bit characters only, which every server takes.
+
+    Raises:
+        MailError: It holds what no mail can carry.
+    """
+    shown = copy.copy(message)
+    del shown["Bcc"]
+    try:
+        return shown.as_bytes(policy=policy.SMTP.clone(cte_type="7bit"))
+    except ValueError as error:
+        raise MailError(f"mail {str(message['Subject'])!r} cannot be written: {error}") from error
+
+
+def deliver(settings: MailSettings, recipients: Sequence[str], content: bytes) -> dict[str, Refusal]:
+    """Hand the content of a mail to the mail server, for some recipients.
+
+    Returns:
+        Recipients that the server refused, which may be all of them; the others are served.
+
+    Raises:
+        MailError: As `send_mail`, except for the recipients.
     """
     login = None if settings.login_file is None else read_login(settings.login_file)
     try:
-        with _connect(settings) as server:
+        with _session(settings) as server:
             if login is not None:
                 server.login(*login)
-            refused = server.send_message(message, from_addr=settings.sender)
-    except smtplib.SMTPResponseException as error:
-        kind = MailTooLargeError if error.smtp_code == _TOO_LARGE else MailError
-        raise kind(_problem(settings, f"{error.smtp_code} {_reason(error.smtp_error)}")) from error
+            answers = server.sendmail(settings.sender, recipients, content)
+    except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+        raise _refused(settings, Refusal.of(error.smtp_code, error.smtp_error)) from error
     except smtplib.SMTPRecipientsRefused as error:
-        reasons = "; ".join(f"{who}: {_reason(why[1])}" for who, why in error.recipients.items())
-        raise MailError(_problem(settings, f"it refused every recipient ({reasons})")) from error
+        return _nobody(settings, _refusals(error.recipients))
+    except smtplib.SMTPResponseException as error:
+        raise MailError(_problem(settings, str(Refusal.of(error.smtp_code, error.smtp_error)))) from error
     except CONNECTION_ERRORS as error:
         raise MailError(_problem(settings, explain(error))) from error
-    return {who: _reason(why[1]) for who, why in refused.items()}
+    return _refusals(answers)
+
+
+def nobody_served(settings: MailSettings, refused: dict[str, Refusal]) -> MailRefusedError:
+    """Return the error that says that every recipient was refused, and why."""
+    reasons = "; ".join(f"{who}: {why.reason}" for who, why in refused.items())
+    lasting = all(why.lasting for why in refused.values())
+    return MailRefusedError(_problem(settings, f"it refused every recipient ({reasons})"), lasting)
 
 
 def read_login(path: Path) -> tuple[str, str]:
@@ -157,6 +251,18 @@ def read_login(path: Path) -> tuple[str, str]:
     if login is None:
         raise MailError(f"login file {path} has to hold user and password, on one line or two")
     return login[1], login[2]
+
+
+@contextlib.contextmanager
+def _session(settings: MailSettings) -> Iterator[smtplib.SMTP]:
+    server = _connect(settings)
+    try:
+        yield server
+    finally:
+        # the mail is taken or refused by now: a farewell that fails changes nothing about it
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            server.quit()
+        server.close()
 
 
 def _connect(settings: MailSettings) -> smtplib.SMTP:
@@ -192,10 +298,25 @@ def _encodable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+def _refusals(answers: Mapping[str, tuple[int, bytes]]) -> dict[str, Refusal]:
+    return {who: Refusal.of(*answer) for who, answer in answers.items()}
+
+
+def _nobody(settings: MailSettings, refused: dict[str, Refusal]) -> dict[str, Refusal]:
+    """Return why no recipient is served, unless the reason is not about the recipients."""
+    for why in refused.values():
+        # a server that closes (421) leaves smtplib with a list of those only that it had come to
+        if why.code in _SESSION_CODES or why.for_size:
+            raise _refused(settings, why)
+    return refused
+
+
+def _refused(settings: MailSettings, refusal: Refusal) -> MailError:
+    message = _problem(settings, str(refusal))
+    if refusal.code in _SESSION_CODES:
+        return MailError(message)
+    return MailTooLargeError(message) if refusal.for_size else MailRefusedError(message, refusal.lasting)
+
+
 def _problem(settings: MailSettings, reason: str) -> str:
     return f"mail server {settings.host}:{settings.port} did not take the mail: {reason}"
-
-
-def _reason(answer: bytes | str) -> str:
-    text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-    return " ".join(text.split())
