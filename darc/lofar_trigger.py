@@ -9,9 +9,9 @@ from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats.lofar_packet import freeze_time, pack, unpack
 from darc.formats.trigger import NEEDED_BY_LOFAR, UNITS
-from darc.network.mail import build_mail, mail_settings, send_mail
+from darc.network.mail import build_mail
+from darc.network.mail_spool import MailSpool, open_spool
 from darc.network.queue_server import QueueServer
-from darc.outbox import Outbox
 from darc.science.dispersion import delay_s
 from darc.trigger_service import TriggerService
 
@@ -37,15 +37,15 @@ class LOFARTrigger(TriggerService):
     server_class = LOFARTriggerQueueServer
     needed = NEEDED_BY_LOFAR
     known_first = True
-    _mails: Outbox[dict[str, Any]] | None = None
+    _mails: MailSpool | None = None
 
     def prepare(self) -> None:
-        """Start to send mails, then to collect."""
-        self._mails = Outbox("e-mail about a trigger", self.send_email, self.logger)
+        """Start to send mails, those that wait from earlier first, then to collect."""
+        self._mails = open_spool(self.config, self.logger)
         super().prepare()
 
     def cleanup(self) -> None:
-        """Stop to collect, and send the mails that wait."""
+        """Stop to collect, and to send mails; those that the server has not taken wait on disk."""
         super().cleanup()
         if self._mails is not None:
             self._mails.close(LAST_WAIT_S)
@@ -67,10 +67,10 @@ class LOFARTrigger(TriggerService):
             return
         self._send(packet)
         self.logger.warning("sent to %s:%d: %s", self.lofar_host, self.lofar_port, unpack(packet))
-        if self._mails is not None:
-            self._mails.put(trigger)  # the next trigger must not wait for a mail server
-        else:
+        try:
             self.send_email(trigger)
+        except DARCError as error:
+            self.logger.error("no e-mail about this trigger: %s", error)
 
     def _new_trigger(self, dm: float, utc: str, nu_GHz: float = 1.37, test: bool | None = None) -> bytes:  # noqa: N803
         """Create a LOFAR trigger packet.
@@ -100,29 +100,28 @@ class LOFARTrigger(TriggerService):
             ) from error
 
     def send_email(self, trigger: dict[str, Any]) -> None:
-        """Send an e-mail about a trigger that was sent to LOFAR.
+        """Have an e-mail sent about a trigger that was sent to LOFAR; nothing waits for the mail server.
 
         Args:
             trigger: trigger as sent to LOFAR
 
         Raises:
-            DARCError: the mail server did not take it
+            DARCError: it cannot be sent, or not be kept on disk until it is
         """
         to = self.email_settings.get("to") or []
         if not to:
             self.logger.info("no e-mail, as lofar_trigger.email_settings.to is empty")
             return
         test = self.is_test(trigger.get("test"))
-        settings = mail_settings(self.config.mail)
         subject = f"{'Test: ' if test else ''}LOFAR trigger at {trigger['utc']}, DM {trigger['dm']:.2f}"
         parameters = "\n".join(_line(key, value) for key, value in sorted(trigger.items()))
         text = (
             f"LOFAR was asked to freeze its buffers.\n\n{parameters}\n\n"
             f"The data to look at are those of SB {self.waterfall_sb:02d}.\n"
         )
-        refused = send_mail(settings, build_mail(subject, settings.sender, to, text))
-        for recipient, reason in refused.items():
-            self.logger.error("no e-mail to %s: %s", recipient, reason)
+        if self._mails is None:
+            self._mails = open_spool(self.config, self.logger)
+        self._mails.put(build_mail(subject, self.config.mail.sender, to, text))
 
 
 def _line(key: str, value: Any) -> str:

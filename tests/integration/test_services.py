@@ -317,6 +317,7 @@ class Site:
             self.configure(name, server_port=port, server_auth=KEY.decode(), interval=0.2, send_events=True)
         self.configure("voevent_generator", voevent_dir=str(folder / "voevents"), broker_timeout=5.0)
         self.configure("lofar_trigger", lofar_host="127.0.0.1")
+        self.configure("darc_master", state_dir=str(folder / "state"))
         self.configure("voevent_generator", broker_host="127.0.0.1", broker_port=free_ports(1)[0])
         self.configure("amber_clustering", sb_filter=False, galaxy_model="none", galactic_dm_max=100.0)
         self.running = []
@@ -447,7 +448,7 @@ def test_sending_to_lofar_is_switched_while_the_service_runs(site, lofar):
     assert [(received.packet.dm, received.packet.test) for received in lofar.received] == [(2.0, False)]
 
 
-def test_a_mail_server_that_is_away_does_not_hurt(site, lofar):
+def test_a_mail_server_that_is_away_delays_no_trigger_and_costs_no_mail(site, lofar, mail):
     site.configure("lofar_trigger", lofar_port=lofar.port, email_settings={"to": ["observers@example.org"]})
     site.settings["mail"] = {"host": "127.0.0.1", "port": free_ports(1)[0]}
     service = site.start(LOFARTrigger, "master")
@@ -455,8 +456,12 @@ def test_a_mail_server_that_is_away_does_not_hurt(site, lofar):
     for number in (1, 2):
         triggers.put(item(dm=float(number)))
         assert lofar.wait_received(number, TIMEOUT_S)
-    site.wait_for_log("lofar_trigger", "e-mail about a trigger not sent")
+    site.wait_for_log("lofar_trigger", "mails wait: mail server 127.0.0.1")
     assert site.stop(service) == 0
+    site.settings["mail"]["port"] = mail.port
+    site.start(LOFARTrigger, "master")
+    first, second = until(lambda: len(mail.mails) == 2 and mail.mails)
+    assert [first["Subject"][-7:], second["Subject"][-7:]] == ["DM 1.00", "DM 2.00"]
 
 
 def test_a_trigger_queue_that_is_served_already_is_an_error_that_says_where(site):

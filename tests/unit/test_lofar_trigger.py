@@ -16,6 +16,19 @@ from darc.simulation.lofar_receiver import LOFARPacket, decode
 EXAMPLE = LOFARPacket(1546452008, 265, 56.8, test=True)
 
 
+class Spool:
+    """Takes mails to be sent."""
+
+    def __init__(self, mails):
+        self._mails = mails
+
+    def put(self, mail):
+        self._mails.append(mail)
+
+    def close(self, timeout_s):
+        pass
+
+
 @pytest.fixture
 def outside(monkeypatch):
     """Stands for all that is outside of this node: keeps packets and mails, in their order."""
@@ -36,12 +49,8 @@ def outside(monkeypatch):
                 raise OSError("no route")
             sent.append((address, decode(packet)))
 
-    def send_mail(settings, mail):
-        sent.append(mail)
-        return {"gone@example.org": "no such mailbox"} if "gone@example.org" in mail["To"] else {}
-
     monkeypatch.setattr("darc.lofar_trigger.socket.socket", Socket)
-    monkeypatch.setattr("darc.lofar_trigger.send_mail", send_mail)
+    monkeypatch.setattr("darc.lofar_trigger.open_spool", lambda config, logger: Spool(sent))
     return sent
 
 
@@ -291,25 +300,29 @@ def test_without_recipients_there_is_no_mail(service, outside):
     assert len(outside) == 1
 
 
-def test_a_recipient_that_is_refused_is_logged(service, caplog):
-    service.email_settings = {"to": ["observers@example.org", "gone@example.org"]}
-    service.send_email(item())
-    assert "no e-mail to gone@example.org: no such mailbox" in caplog.text
+def test_a_mail_that_cannot_be_kept_costs_neither_the_trigger_nor_the_next_one(
+    service, outside, monkeypatch, caplog
+):
+    def refuse(spool, mail):
+        raise MailError("the disk is full")
 
-
-def test_a_mail_server_that_is_away_does_not_keep_the_next_trigger(service, outside, monkeypatch, caplog):
-    def refuse(settings, mail):
-        raise MailError("nobody listens")
-
-    monkeypatch.setattr("darc.lofar_trigger.send_mail", refuse)
-    monkeypatch.setattr("darc.trigger_service.serve_queue", lambda *_, **__: Server())
-    service.interval = 0.0
-    service.prepare()
-    service.trigger_queue.put(item(dm=1.0))
-    service.trigger_queue.put(item(dm=2.0))
-    service.cleanup()
+    monkeypatch.setattr(Spool, "put", refuse)
+    service.create_and_send(item(dm=1.0))
+    service.create_and_send(item(dm=2.0))
     assert [packet.dm for packet in packets(outside)] == [1.0, 2.0]
-    assert caplog.text.count("e-mail about a trigger not sent: nobody listens") == 2
+    assert caplog.text.count("no e-mail about this trigger: the disk is full") == 2
+
+
+def test_mails_that_wait_from_earlier_are_sent_as_soon_as_the_service_runs(service, served, monkeypatch):
+    events = []
+    monkeypatch.setattr(
+        "darc.lofar_trigger.open_spool", lambda config, logger: events.append("open") or Spool([])
+    )
+    monkeypatch.setattr(Spool, "close", lambda spool, timeout_s: events.append("close"))
+    service.prepare()
+    assert events == ["open"]
+    service.cleanup()
+    assert events == ["open", "close"]
 
 
 # --- the served queue --------------------------------------------------------------------------------------
