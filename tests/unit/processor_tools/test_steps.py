@@ -1,10 +1,12 @@
 """The steps of an observation, each alone: what they answer to what they are given."""
 
+import errno
 import os
 import queue
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +129,20 @@ def test_of_a_burst_narrower_than_its_bins_the_width_is_told_and_the_length_of_a
 def test_the_incoherent_beam_is_taken_where_there_is_one_tab(step):
     one = step(Extractor, ntabs=1, extractor="rfi_apply_mask: false, snr_min_local: 1")
     assert [path.name for path in one.beam.filterbanks] == [f"CB{BEAM:02d}.fil"]
+    assert extract(one).path is not None
+
+
+# the whole processing ended by a disk that is full for a while
+def test_a_full_disk_is_a_reason_and_named_and_the_next_candidate_is_stored(step, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    one = step(Extractor, extractor=NO_MASK)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert extract(one).reason == "file not written"
+    assert "free space on the disk mounted at /" in caplog.text
+    assert list(one.beam.candidate_folder.iterdir()) == []
     assert extract(one).path is not None
 
 
