@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,9 @@ from darc.web.sky_map import LEVELS, sky_map
 ROWS_MAX = 1000
 #: Name of the file with all of them, beside the page.
 TABLE_NAME = "candidates.txt"
+
+#: Address of each copied file by its source; there is none for None.
+Links = dict[Path | None, str]
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,15 @@ def publish(report: ObservationReport, webdir: Path, instrument: Instrument = AR
     folder = webdir.joinpath(*folders)
     write_shared(webdir)
     links = _copy_files(report, folder)
-    candidates = report.candidates
-    table = build_triggers(candidate.trigger for candidate in candidates)
+    table = build_triggers(candidate.trigger for candidate in report.candidates)
     write_complete(folder / TABLE_NAME, table, WebError)
-    rows = [
-        Row(
-            number,
-            candidate,
-            info.start + timedelta(seconds=candidate.trigger.time_s),
-            candidate.trigger.downsamp * instrument.tsamp_s * 1e3,
-            links.get(candidate.picture),
-        )
-        for number, candidate in enumerate(candidates[:ROWS_MAX], start=1)
-    ]
     page = render(
         "observation.html",
         root="../../",
         report=report,
         info=info,
         steps=steps(report.beams),
-        rows=rows,
+        rows=rows(report, ROWS_MAX, instrument, links),
         links=links,
         table=TABLE_NAME,
         map=sky_map(report.beams, instrument, info.centre_mhz),
@@ -96,14 +87,30 @@ def publish(report: ObservationReport, webdir: Path, instrument: Instrument = AR
     return path
 
 
+def rows(
+    report: ObservationReport, number_max: int, instrument: Instrument, links: Links | None = None
+) -> list[Row]:
+    """Return the rows of the best candidates, with the addresses of their plots."""
+    return [
+        Row(
+            number,
+            candidate,
+            report.info.start + timedelta(seconds=candidate.trigger.time_s),
+            candidate.trigger.downsamp * instrument.tsamp_s * 1e3,
+            (links or {}).get(candidate.picture),
+        )
+        for number, candidate in enumerate(report.candidates[:number_max], start=1)
+    ]
+
+
 def steps(beams: tuple[BeamReport, ...]) -> list[str]:
     """Return the labels of the steps of processing of all beams, in order."""
     return list(dict.fromkeys(label for beam in beams for label in beam.counts))
 
 
-def _copy_files(report: ObservationReport, folder: Path) -> Mapping[Path | None, str]:
+def _copy_files(report: ObservationReport, folder: Path) -> Links:
     """Copy plots beside the page; return the address of each that is there."""
-    links: dict[Path | None, str] = {}
+    links: Links = {}
     for beam in report.beams:
         if beam.pages is not None:
             _copy(beam.pages, folder, f"CB{beam.cb:02d}.pdf", links)
@@ -113,7 +120,7 @@ def _copy_files(report: ObservationReport, folder: Path) -> Mapping[Path | None,
     return links
 
 
-def _copy(source: Path, folder: Path, name: str, links: dict[Path | None, str]) -> None:
+def _copy(source: Path, folder: Path, name: str, links: Links) -> None:
     """Copy a file, complete or not at all, unless it has been copied; one that vanished may have been."""
     target = folder / name
     aside = target.with_name(f"{target.name}.{os.getpid()}.part")

@@ -38,7 +38,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (url, utc, duration, thousands, hours, sexagesimal, level, state, total)
+    filters = (url, utc, duration, thousands, hours, sexagesimal, level, state, total, known)
     found.filters |= {function.__name__: function for function in filters}
     found.globals["version"] = __version__
     return found
@@ -90,6 +90,11 @@ def duration(seconds: float) -> str:
 def thousands(number: int) -> str:
     """Return a whole number with thin spaces between groups of three digits."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def known(number: int | None) -> str:
+    """Return a number of candidates, or a question mark for one that is not known."""
+    return "?" if number is None or number < 0 else thousands(number)
 
 
 def state(beam: BeamReport) -> str:

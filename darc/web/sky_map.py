@@ -18,7 +18,9 @@ from darc.science.sky_plane import half_power_radius_deg, middle, tangent_plane_
 #: Width of the map in its own units, in which letters are about 11 high.
 WIDTH = 640.0
 #: Space around the beams and least size of the map in beam radii.
-_MARGIN, _LEAST = 0.25, 6.0
+_MARGIN, _LEAST = 0.1, 6.0
+#: Height of the strip below the beams, for the directions and the scale.
+_STRIP = 56.0
 #: Marks in one beam: more do not fit. Their distance from the centre grows with the root of their number.
 MARKS_MAX = 30
 _SPREAD, _GOLDEN_ANGLE = 0.115, pi * (3 - sqrt(5))
@@ -99,7 +101,7 @@ def sky_map(beams: Sequence[BeamReport], instrument: Instrument, freq_mhz: float
         Circle(float(x), float(y), _marks(float(x), float(y), radius, beam.candidates), beam)
         for x, y, (beam, _) in zip(xs, ys, placed, strict=True)
     )
-    return SkyMap(height, radius, degree, centre, circles)
+    return SkyMap(height + _STRIP, radius, degree, centre, circles)
 
 
 def _marks(x: float, y: float, radius: float, candidates: Sequence[Candidate]) -> tuple[Mark, ...]:
