@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +59,35 @@ def read_bytes(path: Path, max_bytes: int, error_class: type[DARCError]) -> byte
 def write_complete(path: Path, content: str | bytes, error_class: type[DARCError]) -> None:
     """Write a file that others wait for: it appears complete, in place of an older one, or not at all.
 
-    It is written beside its place, to `<name>.<process>.part`, and then renamed. Missing folders are made.
+    Raises:
+        error_class: as `written_aside`
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with written_aside(path, error_class) as aside:
+        aside.write_bytes(data)
+
+
+@contextmanager
+def written_aside(path: Path, error_class: type[DARCError]) -> Iterator[Path]:
+    """Give a path beside that of a file, `<name>.<process>.part`; what is written there is then renamed.
+
+    Missing folders are made. Where something fails, nothing is left.
 
     Raises:
         error_class: it could not be written; names the disk's mount point when that is full
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            aside.write_bytes(data)
+            yield aside
             aside.replace(path)
-        except OSError:
+        except BaseException:
             aside.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise error_class(f"{path}: cannot be written: {error.strerror}{_advice(error, path)}") from error
+        reason = error.strerror or str(error)  # h5py gives no number
+        raise error_class(f"{path}: cannot be written: {reason}{_advice(error, path)}") from error
 
 
 def _advice(error: OSError, path: Path) -> str:

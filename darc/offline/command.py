@@ -1,0 +1,119 @@
+"""`darc process-offline`: the processing after an observation, by hand, for one or many observations."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from darc import logs
+from darc.config import Config, load_config
+from darc.errors import DARCError
+from darc.formats.parset import load_obs_config
+from darc.offline.plan import Account
+from darc.offline.process import process
+from darc.offline.work import Work
+from darc.offline.workers import Processes
+
+_logger = logging.getLogger("darc.offline")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Process observations; return 0 only if all of it was done and nothing was wrong."""
+    options = _options(arguments)
+    try:
+        config = load_config(options.site_config, options.node)
+        log_file = options.log_file or config.offline_processing.log_file
+        logs.set_up_logging("offline_processing", log_file, config.logging.level)
+        outcomes = [_process(Path(parset), config, options) for parset in options.parsets]
+    except DARCError as error:
+        print(f"darc process-offline: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndarc process-offline: interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+    finally:
+        logs.set_observation(None)
+    return 0 if all(outcomes) else 1
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="darc process-offline",
+        description="Process finished observations of this node: cluster, extract, classify, plot. What is "
+        "done already is not repeated, so that it can be interrupted at any time and started again.",
+    )
+    parser.add_argument("parsets", nargs="+", metavar="PARSET", help="configuration of an observation")
+    parser.add_argument(
+        "--again",
+        nargs="?",
+        action="append",
+        const="amber",
+        default=[],
+        metavar="STEP",
+        help="repeat a step and all that follow from it, although it is done; without STEP, everything",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that extract [numthread]")
+    parser.add_argument("--log-file", metavar="FILE", help="where the log goes [that of offline_processing]")
+    parser.add_argument("--site-config", metavar="FILE", help="configuration of the site")
+    parser.add_argument("--node", metavar="NAME", help="name of the node, as the configuration has it")
+    options = parser.parse_args(arguments)
+    if options.workers is not None and options.workers < 1:
+        parser.error("--workers has to be 1 or more")
+    return options
+
+
+def _process(parset: Path, config: Config, options: argparse.Namespace) -> bool:
+    """Process an observation; return whether all of it was done and nothing was wrong."""
+    try:
+        work = Work.of(load_obs_config(parset), config)
+        logs.set_observation(work.beam.label)
+        progress = Progress(f"{work.beam.label} CB{work.beam.beam:02d}", sys.stdout)
+        account = Account(report=progress.report)
+        workers = Processes(options.workers or config.offline_processing.numthread)
+        done = process(work, account, again=options.again, workers=workers)
+    except DARCError as error:
+        _logger.error("%s: not processed: %s", parset, error)
+        print(f"{parset}: not processed: {error}", file=sys.stderr)
+        return False
+    progress.end("complete" if done else "was complete already", account)
+    return not account.problems
+
+
+class Progress:
+    """Shows how far the work on an observation is: one line per step, which counts on a terminal.
+
+    Args:
+        title: name of the observation
+        stream: where to
+    """
+
+    def __init__(self, title: str, stream: TextIO) -> None:
+        self.title, self._stream = title, stream
+        self._counting = stream.isatty()
+        self._line = ""
+
+    def report(self, step: str, done: int, total: int) -> None:
+        """Take note that a part of a step is done; 0 of 0: it begins."""
+        count = f" {done}{f' of {total}' if total else ''}" if done else ""
+        if self._counting:
+            if self._line and done == 0:
+                self._stream.write("\n")
+            line = f"{self.title}: {step}{count}"
+            self._stream.write(f"\r{line:{len(self._line)}}")
+            self._line = line
+        elif not count:
+            self._stream.write(f"{self.title}: {step}\n")
+        self._stream.flush()
+
+    def end(self, how: str, account: Account) -> None:
+        """Say what became of it."""
+        numbers = ", ".join(f"{name} {number}" for name, number in account.numbers.items())
+        self._stream.write("\n" * bool(self._line) + f"{self.title}: {how}: {numbers or 'nothing counted'}\n")
+        for problem in account.problems:
+            self._stream.write(f"{self.title}: {problem}\n")
+        self._stream.flush()
+        self._line = ""
