@@ -135,7 +135,7 @@ class Cluster:
         """
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            answer = self.darc(node, "status", check=False)
+            answer = self.darc(node, "--service", "all", "status", check=False)
             states = [line.split()[1] for line in answer.stdout.splitlines() if len(line.split()) == 2]
             if answer.returncode == 0 and {s for s in states if s != "none"} == {"running"}:
                 return

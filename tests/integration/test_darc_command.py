@@ -1,8 +1,15 @@
 """The `darc` command as a program, and a node that it talks to."""
 
+import fcntl
+import json
 import os
+import pty
+import re
+import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from darc import __version__
 from darc.simulation.cluster import MASTER, Cluster, free_ports
 from darc.simulation.observation import Observation
 
@@ -54,11 +62,90 @@ def parsets(tmp_path: Path) -> Path:
 
 def test_status_shows_the_services_of_a_node(darc):
     shown = darc("--node", MASTER, "status")
-    assert (shown.returncode, shown.stdout, shown.stderr) == (
-        0,
-        "lofar_trigger  running\nobservations   none\n",
-        "",
-    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"{MASTER}: master, DARC {__version__}, since ")
+    assert "\nlofar_trigger  running  " in shown.stdout
+    assert "\nobservations  none\n" in shown.stdout
+
+
+def test_status_of_a_service_is_its_name_and_state(darc):
+    for service, rest in (("lofar_trigger", ""), ("all", "observations   none\n")):
+        shown = darc("--node", MASTER, "--service", service, "status")
+        assert (shown.returncode, shown.stdout, shown.stderr) == (0, f"lofar_trigger  running\n{rest}", "")
+
+
+def test_status_for_programs(darc):
+    shown = json.loads(darc("--node", MASTER, "status", "--json").stdout)
+    assert shown["services"]["lofar_trigger"]["state"] == "running"
+    assert shown["beam"] is None
+
+
+def test_status_has_colours_in_a_terminal_and_fits_80_columns(cluster):
+    read, write = pty.openpty()
+    fcntl.ioctl(write, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "darc.control", "--node", MASTER, "status"]
+    environment = {name: v for name, v in cluster.environment.items() if name != "NO_COLOR"}
+    try:
+        subprocess.run(command, env=environment | {"TERM": "xterm"}, stdout=write, check=True)
+        shown = os.read(read, 65536).decode()
+    finally:
+        os.close(read)
+        os.close(write)
+    table = shown.partition("observations")[0]
+    assert "\x1b[32mrunning" in table
+    assert all(len(line) <= 80 for line in re.sub(r"\x1b\[\d+m", "", table).splitlines())
+
+
+def test_all_nodes_are_asked_and_one_that_is_down_makes_it_an_error(darc, cluster, tmp_path):
+    shown = darc("--all-nodes", "get_attr", "host_type")
+    assert shown.returncode == 0
+    assert shown.stdout == "NODE    RESULT   ANSWER\nmaster  Success  DARCMaster.host_type: master\n"
+    site = yaml.safe_load(cluster.site_file.read_text())
+    site["nodes"]["workers"] = [{"name": "w0", "beam": 0, "address": "127.0.0.1", "port": free_ports(1)[0]}]
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
+    shown = darc("--site-config", "site.yaml", "status", "--all-nodes")
+    _, master, worker = shown.stdout.splitlines()
+    assert shown.returncode == 1
+    assert re.fullmatch(rf"master +{re.escape(__version__)} +1/1 running", master)
+    assert re.fullmatch(r"w0 +no answer +.*nobody listens there.*", worker)
+
+
+def test_the_log_of_a_service_is_followed(cluster, darc):
+    assert "lofar_trigger: started with process ID" in darc("--host", MASTER, "log", "lofar_trigger").stdout
+    command = [sys.executable, "-m", "darc.control", "--host", MASTER, "log", "lofar_trigger", "--follow"]
+    with subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE, text=True) as follower:
+        assert "started" in follower.stdout.readline()
+        darc("--host", MASTER, "--service", "lofar_trigger", "restart")
+        for line in follower.stdout:
+            if "stopped" in line:
+                break
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait() == 130
+
+
+def test_bash_completes_commands_options_and_services(darc, tmp_path):
+    (tmp_path / "darc.bash").write_text(darc("completion", "bash").stdout)
+    program = """source ./darc.bash
+    for line in "sta" "log lofar" "--service dada_trigger rest" "status --all" "--host x log x --f"; do
+        COMP_WORDS=(darc $line) COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+        _shtab_darc darc "${COMP_WORDS[-1]}" ""
+        echo "${COMPREPLY[*]}"
+    done"""
+    shown = subprocess.run(["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines() == [
+        "status start start_observation",
+        "lofar_trigger",
+        "restart",
+        "--all-nodes",
+        "--follow",
+    ]
+
+
+def test_an_output_that_nobody_reads_to_its_end_is_no_traceback():
+    command = [sys.executable, "-m", "darc.control", "completion", "bash"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (1, "")
 
 
 @pytest.mark.parametrize("arguments", [("--host", MASTER, "status"), ("status", "--host", MASTER)])
@@ -106,7 +193,7 @@ def test_an_observation_is_submitted_by_a_relative_path(darc, parsets):
         again = darc("--host", MASTER, option, name, "start_observation", cwd=parsets)
         assert again.returncode == 1
         assert "is already waiting; stop or abort it first" in again.stderr
-        assert "state           waiting" in darc("--host", MASTER, "status").stdout
+        assert " waiting " in darc("--host", MASTER, "status").stdout
         assert darc("--host", MASTER, "abort_observation", option, name, cwd=parsets).returncode == 0
     unknown = darc("--host", MASTER, "stop_observation", str(parset))
     assert (unknown.returncode, unknown.stderr) == (0, "stop_observation: Warning\n")
@@ -153,7 +240,7 @@ def test_the_command_loads_none_of_the_large_libraries(cluster, arguments):
     program = (
         "import sys\nfrom darc.control import main\n"
         "try:\n    code = main(sys.argv[1:])\nexcept SystemExit as end:\n    code = end.code\n"
-        "print({'numpy', 'astropy', 'pydantic', 'lxml', 'multiprocessing'} & set(sys.modules), code)"
+        "print({'numpy', 'astropy', 'pydantic', 'lxml', 'multiprocessing', 'shtab'} & set(sys.modules), code)"
     )
     command = [sys.executable, "-c", program, *arguments]
     shown = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=True)

@@ -1,5 +1,7 @@
 """What the `darc` command makes of a command line and of a reply. No node is asked."""
 
+import io
+import json
 import subprocess
 import tomllib
 from importlib.metadata import EntryPoint, EntryPoints
@@ -9,7 +11,7 @@ import pytest
 import yaml
 
 from darc import config_files, control
-from darc.network import command_client
+from darc.network import command_client, sweep
 from darc.network.command_client import CommandError
 from darc.network.command_protocol import Reply, Request
 
@@ -40,16 +42,29 @@ def site_file(tmp_path, monkeypatch):
     return path
 
 
+DETAILS = {
+    "node": "arts001",
+    "role": "worker",
+    "beam": "None",
+    "version": "1.0",
+    "services": {"dada_trigger": {"state": "running", "since": "None"}},
+}
+
+
 class Node:
-    """Answers with `reply` and keeps what it was asked."""
+    """Answers with `reply`, but for what stands in `replies`, and keeps what it was asked."""
 
     reply = Reply("Success", "fine")
 
+    def __init__(self):
+        self.replies = {"details": Reply("Success", DETAILS)}
+
     def __call__(self, host, port, request, timeout_s):
         self.address, self.request, self.timeout_s = (host, port), request, timeout_s
-        if isinstance(self.reply, BaseException):
-            raise self.reply
-        return self.reply
+        reply = self.replies.get(request.command, self.reply)
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
 
 
 @pytest.fixture
@@ -77,7 +92,8 @@ def exit_code(line):
 @pytest.mark.parametrize(
     ("line", "request_"),
     [
-        ("status", Request(command="status", service="all")),
+        ("status", Request(command="details")),
+        ("--service all status", Request(command="status", service="all")),
         ("--service dada_trigger status", Request(command="status", service="dada_trigger")),
         ("status --service dada_trigger", Request(command="status", service="dada_trigger")),
         ("--service all restart", Request(command="restart", service="all")),
@@ -87,6 +103,7 @@ def exit_code(line):
         ("get_attr --service dada_trigger host", Request(command="get_attr host", service="dada_trigger")),
         ("lofar_disable", Request(command="lofar_disable")),
         ("stop_master", Request(command="stop_master")),
+        ("--json reload", Request(command="reload")),
     ],
 )
 def test_options_stand_before_or_after_the_command(node, line, request_):
@@ -153,18 +170,85 @@ def test_the_reason_of_an_error_goes_where_errors_go(node, capsys):
     assert capsys.readouterr() == ("", "status: Invalid service: x\nstatus: Error\n")
 
 
-def test_a_table_is_for_people(node, capsys):
+def test_the_state_of_services_is_told_as_the_node_tells_it(node, capsys):
     observation = {"state": "waiting", "start": "2026-11-22T12:00:00"}
     node.reply = Reply("Success", {"dada_trigger": "running", "observations": {"1": observation}, "x": {}})
-    assert run("status") == 0
+    assert run("--service all status") == 0
     assert capsys.readouterr().out == (
         "dada_trigger  running\nobservations:\n  1:\n    state  waiting\n    start  2026-11-22T12:00:00\n"
         "x             none\n"
     )
 
 
+@pytest.mark.parametrize("reason", ["Invalid command: details", "details is refused"])
+def test_of_a_node_that_does_not_tell_details_status_shows_the_states(node, capsys, reason):
+    node.replies["details"] = Reply("Error", {"error": reason})
+    node.reply = Reply("Success", {"dada_trigger": "running", "observations": {}})
+    assert run("status") == 0
+    assert node.request == Request(command="status", service="all")
+    assert "dada_trigger  running\n\nobservations  none\n" in capsys.readouterr().out
+    assert run("status --json") == 0
+    assert json.loads(capsys.readouterr().out) == node.reply.message
+
+
+def test_status_is_a_table(node, capsys):
+    assert run("status") == 0
+    assert "SERVICE       STATE    RESTARTS\ndada_trigger  running         0\n" in capsys.readouterr().out
+
+
+def test_status_for_programs_is_json_with_null(node, capsys):
+    assert run("--json status") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        **DETAILS,
+        "beam": None,
+        "services": {"dada_trigger": {"state": "running", "since": None}},
+    }
+
+
+def test_an_answer_that_is_none_of_darc_is_an_error(node, capsys):
+    node.replies["details"] = Reply("Success", "fine")
+    assert run("status") == 1
+    assert "the reply is no dictionary" in capsys.readouterr().err
+
+
+def test_every_answer_can_be_json(node, capsys):
+    node.reply = Reply("Warning", {"a": ["\x1b", 1.5]})
+    assert run("reload --json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"a": ["\x1b", 1.5]}
+    assert err == "reload: Warning\n"
+
+
+def test_nothing_that_a_terminal_would_obey_is_printed(node, capsys):
+    node.reply = Reply("Success", {"source": "\x1b[2J\x9b31m", "\x07": {"name": "\r"}})
+    assert run("get_attr source") == 0
+    node.reply = Reply("Error", {"error": "no \x1b[2J"})
+    assert run("get_attr source") == 1
+    shown = "".join(capsys.readouterr())
+    assert r"\x1b[2J" in shown
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
+def test_letters_that_the_locale_lacks_are_no_error(monkeypatch, node):
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    node.reply = Reply("Success", "Δ")
+    assert run("reload") == 0
+    assert raw.getvalue() == b"\\u0394\n"
+
+
+@pytest.mark.parametrize(
+    ("service", "hint"),
+    [("dada_triger", "; did you mean 'dada_trigger'?"), ("zzz", ""), ("dada_trigger", "")],
+)
+def test_a_mistyped_service_is_suggested(node, capsys, service, hint):
+    node.reply = Reply("Error", {"error": f"Invalid service: {service}"})
+    assert run(f"--service {service} restart") == 1
+    assert capsys.readouterr().err == f"restart: Invalid service: {service}{hint}\nrestart: Error\n"
+
+
 def test_a_node_that_does_not_answer_is_an_error(node, capsys):
-    node.reply = CommandError("nobody listens there: check that it runs")
+    node.replies["details"] = CommandError("nobody listens there: check that it runs")
     assert run("status") == 1
     assert capsys.readouterr().err == "darc: nobody listens there: check that it runs\n"
 
@@ -177,7 +261,7 @@ def test_a_configuration_that_is_wrong_is_an_error(node, site_file, capsys):
 
 def test_an_interrupt_is_no_traceback(node):
     node.reply = KeyboardInterrupt()
-    assert run("status") == 130
+    assert run("reload") == 130
 
 
 @pytest.mark.parametrize(
@@ -185,9 +269,9 @@ def test_an_interrupt_is_no_traceback(node):
     [
         ("statsu", "did you mean 'status'?"),
         ("observe", "'darc --help' lists the commands"),
-        ("get_attr", "needs the name of one attribute"),
-        ("get_attr a b", "needs the name of one attribute"),
-        ("stop", "stop needs a service: --service NAME"),
+        ("get_attr", "the following arguments are required: ATTRIBUTE; see 'darc get_attr --help'"),
+        ("get_attr a b", "cannot understand b"),
+        ("stop", "stop needs a service: --service SERVICE"),
         ("start_observation", "needs the observation: --parset FILE"),
         ("status now", "cannot understand now"),
         ("start_observation --parset a b", "cannot understand b"),
@@ -195,8 +279,22 @@ def test_an_interrupt_is_no_traceback(node):
         ("--port many status", "invalid int value"),
         ("--timeout 0 status", "above 0"),
         ("--timeout nan status", "above 0"),
-        ("--colour red status", "unrecognized arguments"),
-        ("", "COMMAND"),
+        ("--colour red status", "unrecognized arguments: --colour; see 'darc --help'"),
+        ("--servce=x status", "unrecognized arguments: --servce; did you mean '--service'?"),
+        ("status --all-node=1", "ignored explicit argument"),
+        ("status --alnodes", "did you mean '--all-nodes'?"),
+        ("log --folow", "did you mean '--follow'?"),
+        ("--follow log", "stands after it: darc log --follow"),
+        ("log a b", "cannot understand b"),
+        ("log a --service b", "--service b was given already"),
+        ("log --lines 0", "at least 1"),
+        ("check-config --json", "check-config has no option --json"),
+        ("lofar_status --all-nodes", "lofar_status has no option --all-nodes"),
+        ("--all-nodes --host arts001 status", "leave out --host"),
+        ("completion bsh", "did you mean 'bash'?"),
+        ("completion ksh93", "no completion for 'ksh93'"),
+        ("help statsu", "did you mean 'status'?"),
+        ("", "the following arguments are required: COMMAND; see"),
         ("check-config a b", "cannot understand b"),
         ("edit a", "cannot understand a"),
     ],
@@ -209,9 +307,102 @@ def test_a_wrong_command_line_has_exit_code_2_and_asks_nobody(node, capsys, line
 
 def test_help_and_version_ask_nobody(node, capsys):
     assert exit_code("--version") == 0
-    assert exit_code("--help") == 0
+    for line in ("--help", "help"):
+        assert exit_code(line) == 0
+        shown = capsys.readouterr().out
+        assert all(name in shown for name in (*control.NODE_COMMANDS, *control.LOCAL_COMMANDS, "demo"))
+    assert not hasattr(node, "request")
+
+
+@pytest.mark.parametrize("command", [*control.NODE_COMMANDS, *control.LOCAL_COMMANDS])
+def test_every_command_has_a_help_with_an_example(node, capsys, command):
+    assert exit_code(f"help {command}") == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in (*control.NODE_COMMANDS, *control.LOCAL_COMMANDS, "demo"))
+    assert exit_code(f"{command} --help") == 0
+    assert capsys.readouterr().out == shown
+    assert shown.startswith(f"usage: darc {command} [options]")
+    example = shown.partition("examples:\n")[2].splitlines()[0]
+    assert "darc " in example and command in example
+    assert not hasattr(node, "request")
+
+
+def test_help_shows_only_what_means_something_to_a_command(capsys):
+    assert run("help lofar_status") == 0
+    shown = capsys.readouterr().out
+    assert "--host" in shown
+    assert "--parset" not in shown and "--follow" not in shown
+
+
+# --- all nodes ----------------------------------------------------------------------------------------------
+
+
+def answers(monkeypatch, **replies):
+    """Let nodes answer; return what is asked of whom."""
+    asked = []
+
+    def send(host, port, request, timeout_s):
+        asked.append((host, port, request.command))
+        reply = replies[{"10.0.0.41": "arts041", "10.0.0.1": "arts001"}[host]]
+        reply = reply.get(request.command, reply) if isinstance(reply, dict) else reply
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
+
+    monkeypatch.setattr(sweep, "send_command", send)
+    return asked
+
+
+def test_all_nodes_are_asked_where_the_configuration_says(monkeypatch, capsys):
+    fine = Reply("Success", {"DARCMaster.node": "x"})
+    asked = answers(monkeypatch, arts041=fine, arts001=fine)
+    assert run("get_attr node --all-nodes") == 0
+    assert sorted(asked) == [("10.0.0.1", 52001, "get_attr node"), ("10.0.0.41", 52000, "get_attr node")]
+    assert capsys.readouterr().out == (
+        "NODE     RESULT   ANSWER\n"
+        "arts041  Success  DARCMaster.node: x\n"
+        "arts001  Success  DARCMaster.node: x\n"
+    )
+
+
+@pytest.mark.parametrize("trouble", [CommandError("it is silent"), Reply("Error", {"error": "it is silent"})])
+@pytest.mark.parametrize("line", ["reload", "--service processor restart", "status"])
+def test_one_node_that_fails_makes_the_exit_code_1(monkeypatch, capsys, trouble, line):
+    fine = {"details": Reply("Success", DETAILS)}
+    fine |= dict.fromkeys(("reload", "restart"), Reply("Success", {"a": {"b": "c"}}))
+    answers(monkeypatch, arts041=trouble, arts001=fine)
+    assert run(f"--all-nodes {line}") == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 3
+    assert "it is silent" in shown[1]
+
+
+def test_the_cluster_for_programs(monkeypatch, capsys):
+    answers(monkeypatch, arts041=CommandError("it is silent"), arts001=Reply("Success", DETAILS))
+    assert run("--all-nodes --json status") == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["arts041"] == {"error": "it is silent"}
+    assert (shown["arts001"]["version"], shown["arts001"]["beam"]) == ("1.0", None)
+    answers(monkeypatch, arts041=Reply("Success", "fine"), arts001=Reply("Success", "fine"))
+    assert run("--all-nodes --json reload") == 0
+    assert json.loads(capsys.readouterr().out) == {"arts041": "fine", "arts001": "fine"}
+
+
+def test_nodes_of_an_older_version_are_among_all(monkeypatch, capsys):
+    old = {
+        "details": Reply("Error", {"error": "Invalid command: details"}),
+        "status": Reply("Success", {"processor": "running", "observations": {}}),
+    }
+    answers(monkeypatch, arts041=old, arts001=Reply("Success", DETAILS))
+    assert run("--all-nodes status") == 0
+    shown = capsys.readouterr().out
+    assert "arts041  older    1/1 running" in shown
+    assert "versions differ" in shown
+
+
+def test_without_nodes_there_is_nobody_to_ask(site_file, capsys):
+    site_file.write_text("{}")
+    assert run("--all-nodes status") == 1
+    assert "no nodes in" in capsys.readouterr().err
 
 
 # --- commands on this machine -------------------------------------------------------------------------------

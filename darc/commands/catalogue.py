@@ -1,0 +1,280 @@
+"""Every command of `darc`: what it does, what it takes, and examples; and the parsers made of that."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from darc import __version__
+from darc.errors import DARCError
+
+
+class UsageError(DARCError):
+    """The command line asks for something that cannot be."""
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        text: what it does, in a line
+        module: module of `darc.commands` that carries it out
+        options: the options that mean something to it
+        arguments: what follows it, as `(name, metavar, help, needed)`
+        examples: command lines, each with what it is for
+    """
+
+    text: str
+    module: str
+    options: tuple[str, ...]
+    arguments: tuple[tuple[str, str, str, bool], ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
+
+
+#: Options that may stand before and after every command, as argparse has them. What completes a value
+#: follows from its metavar.
+GENERAL_OPTIONS: dict[str, dict[str, Any]] = {
+    "--service": {"metavar": "SERVICE", "help": "service the command is for, or 'all'"},
+    "--host": {"metavar": "HOST", "help": "node, or its host (default: that of --node, else this one)"},
+    "--port": {
+        "type": int,
+        "metavar": "PORT",
+        "help": "command port of the node (default: from the configuration)",
+    },
+    "--timeout": {
+        "type": float,
+        "metavar": "S",
+        "help": "longest wait in s (default: from the configuration)",
+    },
+    "--parset": {"metavar": "FILE", "help": "parset of the observation"},
+    "--config": {"metavar": "FILE", "help": "YAML file of the observation, in place of a parset"},
+    "--site-config": {"metavar": "FILE", "help": "configuration of the site"},
+    "--node": {"metavar": "NAME", "help": "name of the node, as the configuration has it"},
+    "--all-nodes": {"action": "store_true", "help": "ask every node of the configuration at once"},
+    "--json": {"action": "store_true", "help": "print the answer as JSON, for programs"},
+}
+#: Options of single commands.
+OWN_OPTIONS: dict[str, dict[str, Any]] = {
+    "--follow": {"action": "store_true", "default": False, "help": "go on printing what is added"},
+    "--lines": {
+        "type": int,
+        "metavar": "N",
+        "default": None,
+        "help": "how many lines, counted from the end (default: all that the node tells)",
+    },
+}
+
+_NODE = ("--host", "--port", "--timeout", "--site-config", "--node", "--json")
+_CLUSTER = (*_NODE, "--all-nodes")
+_OBSERVATION = (*_NODE, "--parset", "--config")
+_FILE = (("file", "FILE", "parset, or YAML file, of the observation", False),)
+
+
+def _switch(text: str, name: str) -> Command:
+    return Command(text, "node", _NODE, examples=((f"--host arts041 {name}", "on the master node"),))
+
+
+NODE_COMMANDS = {
+    "status": Command(
+        "state of the services and of the observations",
+        "status",
+        (*_CLUSTER, "--service"),
+        examples=(
+            ("status", "everything about this node"),
+            ("--host arts001 status", "about another node"),
+            ("status --all-nodes", "the cluster, a line per node"),
+            ("status --json", "for programs"),
+            ("--service dada_trigger status", "state of one service"),
+        ),
+    ),
+    "start": Command(
+        "start a service",
+        "node",
+        (*_CLUSTER, "--service"),
+        examples=(("--service dada_trigger start", ""), ("--service all start", "what is not running yet")),
+    ),
+    "stop": Command(
+        "stop a service", "node", (*_CLUSTER, "--service"), examples=(("--service processor stop", ""),)
+    ),
+    "restart": Command(
+        "stop and start a service",
+        "node",
+        (*_CLUSTER, "--service"),
+        examples=(
+            ("--service amber_listener restart", "on this node"),
+            ("--all-nodes --service processor restart", "on all nodes; an error where it does not run"),
+        ),
+    ),
+    "log": Command(
+        "last lines of the log of a service, or of the master",
+        "log",
+        (*_NODE[:-1], "--service", "--follow", "--lines"),
+        (("name", "SERVICE", "service whose log is meant (default: the master of the node)", False),),
+        examples=(
+            ("log amber_listener", "the last lines"),
+            ("--host arts001 log processor --follow", "of another node, and what is added"),
+            ("log --lines 5", "the last five lines of the master"),
+        ),
+    ),
+    "get_attr": Command(
+        "value of an attribute of a service, or of the master",
+        "node",
+        (*_CLUSTER, "--service"),
+        (("attribute", "ATTRIBUTE", "name of the attribute", True),),
+        examples=(
+            ("get_attr processes", "process IDs of the services"),
+            ("--service amber_clustering get_attr dm_gal", "value inside a service"),
+        ),
+    ),
+    "start_observation": Command(
+        "take in an observation",
+        "node",
+        _OBSERVATION,
+        _FILE,
+        examples=(("--parset obs.parset start_observation", "as the scheduler does"),),
+    ),
+    "stop_observation": Command(
+        "stop an observation and finish what is queued",
+        "node",
+        _OBSERVATION,
+        _FILE,
+        examples=(("stop_observation obs.parset", ""),),
+    ),
+    "abort_observation": Command(
+        "stop an observation and drop what is queued",
+        "node",
+        _OBSERVATION,
+        _FILE,
+        examples=(("abort_observation obs.parset", ""),),
+    ),
+    "stop_master": Command(
+        "stop all services and the master", "node", _CLUSTER, examples=(("--host arts001 stop_master", ""),)
+    ),
+    "reload": Command(
+        "have the master read its configuration again",
+        "node",
+        _CLUSTER,
+        examples=(("--all-nodes reload", "on every node"),),
+    ),
+    "lofar_status": _switch("whether LOFAR is triggered", "lofar_status"),
+    "lofar_enable": _switch("trigger LOFAR", "lofar_enable"),
+    "lofar_disable": _switch("do not trigger LOFAR", "lofar_disable"),
+    "voevent_status": _switch("whether VOEvents are sent", "voevent_status"),
+    "voevent_enable": _switch("send VOEvents", "voevent_enable"),
+    "voevent_disable": _switch("do not send VOEvents", "voevent_disable"),
+}
+LOCAL_COMMANDS = {
+    "check-config": Command(
+        "print every mistake in a configuration",
+        "site_file",
+        ("--site-config",),
+        (("file", "FILE", "configuration (default: the one in use)", False),),
+        examples=(("check-config", "the one in use"), ("check-config site.yaml", "another one")),
+    ),
+    "edit": Command(
+        "open the configuration of the site in an editor",
+        "site_file",
+        ("--site-config",),
+        examples=(("edit", "with $VISUAL, $EDITOR, or the configured one"),),
+    ),
+    "completion": Command(
+        "print the script that lets a shell complete command lines",
+        "completion",
+        (),
+        (("shell", "SHELL", "bash, zsh or tcsh", True),),
+        examples=(('eval "$(darc completion bash)"', "for this shell"),),
+    ),
+    "help": Command(
+        "how to use a command",
+        "",
+        (),
+        (("about", "COMMAND", "command (default: all of them)", False),),
+        examples=(("help log", ""),),
+    ),
+}
+COMMANDS = NODE_COMMANDS | LOCAL_COMMANDS
+#: Commands that stand in the help although they are found as entry points.
+ADDED = {"demo": "a cluster on this machine, at work"}
+
+EXAMPLES = (
+    ("status", "services and observations of this node"),
+    ("status --all-nodes", "the cluster, a line per node"),
+    ("--service amber_listener restart", "restart one service"),
+    ("--host arts001 log processor --follow", "what a service of another node writes"),
+    ("--parset obs.parset start_observation", "as the scheduler does"),
+    ("--host arts041 lofar_disable", "no triggers to LOFAR any more"),
+    ("--service amber_clustering get_attr dm_gal", "value inside a service"),
+    ("check-config site.yaml", "every mistake in a configuration"),
+    ("help log", "more about a command"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells about a wrong command line as about any other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            UsageError: always
+        """
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def general_parser() -> Parser:
+    """Return a parser of what stands before a command, without one of the command itself."""
+    texts = {**{name: command.text for name, command in COMMANDS.items()}, **ADDED}
+    width = max(map(len, texts))
+    commands = "\n".join(f"  {name:{width}}  {text}" for name, text in texts.items())
+    parser = Parser(
+        prog="darc",
+        usage="darc [options] COMMAND [options and arguments of the command]",
+        description="Control the DARC services of a node, or of all nodes.",
+        epilog=f"commands:\n{commands}\n\n{_examples(EXAMPLES)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for flag, settings in GENERAL_OPTIONS.items():
+        parser.add_argument(flag, **settings)
+    parser.add_argument("--version", action="version", version=__version__)
+    return parser
+
+
+def command_parser(name: str) -> Parser:
+    """Return the parser of what follows a command."""
+    return fill(Parser(**parser_settings(name)), name)
+
+
+def parser_settings(name: str) -> dict[str, Any]:
+    """Return the arguments of the constructor of a command's parser."""
+    command = COMMANDS[name]
+    arguments = " ".join(metavar if needed else f"[{metavar}]" for _, metavar, _, needed in command.arguments)
+    return {
+        "prog": f"darc {name}",
+        "usage": f"darc {name} [options] {arguments}".rstrip(),
+        "description": f"{command.text[0].upper()}{command.text[1:]}.",
+        "epilog": _examples(command.examples),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        # what stands before the command has been parsed already
+        "argument_default": argparse.SUPPRESS,
+    }
+
+
+def fill(parser: Parser, name: str) -> Parser:
+    """Add what a command takes to its parser; options that mean nothing to it are taken, but not shown."""
+    command = COMMANDS[name]
+    for flag, settings in GENERAL_OPTIONS.items():
+        shown = settings if flag in command.options else {**settings, "help": argparse.SUPPRESS}
+        parser.add_argument(flag, **shown)
+    for flag, settings in OWN_OPTIONS.items():
+        if flag in command.options:
+            parser.add_argument(flag, **settings)
+    for dest, metavar, text, needed in command.arguments:
+        parser.add_argument(dest, metavar=metavar, help=text, nargs=None if needed else "?", default=None)
+    return parser
+
+
+def _examples(examples: Sequence[tuple[str, str]]) -> str:
+    lines = [(line if "darc" in line else f"darc {line}", text) for line, text in examples]
+    width = max(len(line) for line, _ in lines)
+    return "\n".join(["examples:", *(f"  {line:{width}}  {text}".rstrip() for line, text in lines)])
