@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from darc import __version__
+from darc import __version__, metrics_store
 from darc.config import SERVICES, Config
 from darc.errors import DARCError
 from darc.formats.node_details import Disk, LastTrigger, NodeDetails, ObservationDetails
@@ -23,7 +23,7 @@ MAX_LOG_BYTES = 1 << 20
 
 #: Metric with the time of the last trigger of a kind.
 _LAST_TRIGGER = re.compile(
-    r'darc_trigger_last_time_seconds\{kind="(?P<kind>\w+)"(?:,outcome="(?P<outcome>\w+)")?\}'
+    r'darc_trigger_last_time_seconds\{kind="(?P<kind>\w+)",outcome="(?P<outcome>\w+)"\}'
 )
 
 
@@ -43,7 +43,7 @@ def node_details(
         up_since: when the master started, unix s
         now: unix s
     """
-    figures: dict[str, float] = {}
+    figures = _figures(config)
     return NodeDetails(
         node=config.node.name if config.node else os.uname().nodename,
         role=config.role,
@@ -54,7 +54,7 @@ def node_details(
         services={name: supervisor.details(name) for name in supervisor.handles},
         observations=tuple(map(_observation, observations)),
         delay_s=figures.get("darc_seconds_behind"),
-        last_triggers=_last_triggers(figures),
+        last_triggers=last_triggers(figures),
         disks=disks(_result_folders(config)),
         figures=figures,
     )
@@ -72,12 +72,19 @@ def _observation(observation: Observation) -> ObservationDetails:
     )
 
 
-def _last_triggers(figures: Mapping[str, float]) -> dict[str, LastTrigger]:
+def _figures(config: Config) -> dict[str, float]:
+    from darc.metrics import reading  # noqa: PLC0415 (the master starts sooner, and may never be asked)
+
+    return reading(metrics_store.folder_in(config.darc_master.state_dir))
+
+
+def last_triggers(figures: Mapping[str, float]) -> dict[str, LastTrigger]:
+    """Return the last trigger of each kind, as the metrics have it."""
     found: dict[str, LastTrigger] = {}
     for name, time in figures.items():
         match = _LAST_TRIGGER.fullmatch(name)
         if match and time > 0 and (match["kind"] not in found or time > found[match["kind"]].time):
-            found[match["kind"]] = LastTrigger(time, match["outcome"] or "sent")
+            found[match["kind"]] = LastTrigger(time, match["outcome"])
     return found
 
 

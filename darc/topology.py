@@ -37,6 +37,7 @@ SERVICES = {
     "processor": Service("ProcessorManager", WORKER),
     "lofar_trigger": Service("LOFARTrigger", MASTER),
     "voevent_generator": Service("VOEventGenerator", MASTER),
+    "status_website": Service("StatusWebsite", MASTER),
 }
 
 #: Services that go on when an observation is stopped, since they work after it.

@@ -22,7 +22,7 @@ from darc.config.types import Section, ServiceName, mistake
 from darc.config_files import ConfigError, Problem, RawConfig, load_raw, read_layers
 from darc.definitions import Instrument
 
-__all__ = ["SERVICES", "Config", "ConfigError", "Problem", "check_config", "load_config"]
+__all__ = ["SERVICES", "Config", "ConfigError", "Problem", "Role", "check_config", "load_config"]
 
 #: Names of all services; each has a section of its name.
 SERVICES: tuple[str, ...] = get_args(ServiceName)
@@ -92,10 +92,14 @@ class Config(Section):
     @property
     def services(self) -> list[ServiceName]:
         """Services that this node runs in the configured mode, in the order in which they start."""
-        if self.role == "unknown":
+        return self.services_of(self.role)
+
+    def services_of(self, role: Role) -> list[ServiceName]:
+        """Return the services that nodes of a role run in the configured mode."""
+        if role == "unknown":
             return []
         mode = {"real-time": "rt", "offline": "off", "mixed": "mix"}[self.darc_master.mode]
-        services: list[ServiceName] = getattr(self.darc_master, f"services_{self.role}_{mode}")
+        services: list[ServiceName] = getattr(self.darc_master, f"services_{role}_{mode}")
         return services
 
     def section(self, name: str) -> Section:

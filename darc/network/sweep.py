@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from darc.network.command_client import CommandError, send_command
 from darc.network.command_protocol import Reply, Request
+from darc.network.sockets import CONNECTION_ERRORS, explain
 
 #: Time in s that a node which is just being given up gets to say why it did not answer.
 _GRACE_S = 0.5
@@ -70,7 +71,9 @@ def _ask(address: Address, request: Request, fallback: Request | None, deadline:
         if reply.status == "Error" and fallback is not None:
             reply = send_command(*address, fallback, _left(deadline))
     except CommandError as error:
-        return NodeError(str(error))
+        # whoever sweeps knows which node this is about
+        cause = error.__cause__
+        return NodeError(explain(cause) if isinstance(cause, CONNECTION_ERRORS) else str(error))
     return reply
 
 

@@ -7,7 +7,8 @@ import yaml
 
 from darc.config import load_config
 from darc.errors import DARCError
-from darc.node_report import disks, last_lines, log_tail
+from darc.formats.node_details import LastTrigger
+from darc.node_report import disks, last_lines, last_triggers, log_tail
 
 
 @pytest.fixture
@@ -74,3 +75,16 @@ def test_a_disk_is_told_once_also_before_its_folders_are_there(tmp_path):
     assert label == "results, state"
     assert disk.path == str(tmp_path / "not" / "yet")
     assert 0 <= disk.free_bytes <= disk.total_bytes
+
+
+def test_the_last_trigger_of_a_kind_comes_with_what_became_of_it():
+    def name(kind, outcome):
+        return f'darc_trigger_last_time_seconds{{kind="{kind}",outcome="{outcome}"}}'
+
+    figures = {
+        name("iquv", "sent"): 100.0,
+        name("iquv", "refused"): 120.0,
+        name("lofar", "disabled"): 0.0,
+        'darc_triggers_total{kind="mail",outcome="sent"}': 7.0,
+    }
+    assert last_triggers(figures) == {"iquv": LastTrigger(120.0, "refused")}
