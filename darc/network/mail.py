@@ -146,9 +146,9 @@ def build_mail(
     message["Subject"] = _one_line(subject)
     message["Date"] = format_datetime(date or datetime.now(UTC))
     message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or "localhost")
-    message.set_content(_encodable(text))
+    message.set_content(_body(text))
     if html is not None:
-        message.add_alternative(_encodable(html), subtype="html")
+        message.add_alternative(_body(html), subtype="html")
     for path in attachments:
         _attach(message, path)
     return message
@@ -292,6 +292,11 @@ def _attach(message: EmailMessage, path: Path) -> None:
 def _one_line(text: str) -> str:
     """Text for a header: no line break, no control character, nothing that reads as encoded already."""
     return re.sub(r"[\s\x00-\x1f\x7f]+", " ", _encodable(text)).strip().replace("=?", "= ?")
+
+
+def _body(text: str) -> str:
+    """Text for a body: characters that some mail servers refuse are shown as being there, not sent."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", _encodable(text))
 
 
 def _encodable(text: str) -> str:

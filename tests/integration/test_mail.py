@@ -21,7 +21,14 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 
-from darc.network.mail import MailError, MailSettings, MailTooLargeError, build_mail, send_mail
+from darc.network.mail import (
+    MailError,
+    MailRefusedError,
+    MailSettings,
+    MailTooLargeError,
+    build_mail,
+    send_mail,
+)
 from darc.network.mail_folder import MailFolder, SpooledMail
 from darc.network.mail_spool import MailSpool
 
@@ -238,6 +245,52 @@ def test_a_server_that_is_not_there_is_named() -> None:
 def test_a_server_that_never_answers_is_given_up() -> None:
     with socket.create_server((HOST, 0)) as listener, pytest.raises(MailError, match="timed out"):
         send_mail(MailSettings(HOST, listener.getsockname()[1], SENDER, timeout_s=0.1), mail())
+
+
+@pytest.mark.parametrize("reply", ["421 4.3.2 closing", "530 5.7.0 authentication required"])
+def test_trouble_with_the_server_is_told_from_recipients_that_are_refused(
+    serve, inbox: Inbox, monkeypatch, reply: str
+) -> None:
+    async def answer(self, server, session, envelope, address, options) -> str:
+        if address.startswith("a") and reply.startswith("421"):
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+        return reply
+
+    monkeypatch.setattr(Inbox, "handle_RCPT", answer)
+    with pytest.raises(MailError, match=reply) as trouble:
+        send_mail(serve(), mail("a@example.org", "b@example.org"))
+    assert not isinstance(trouble.value, MailRefusedError)
+    assert inbox.envelopes == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "lasting"),
+    [
+        ("451 4.7.1 come back later", MailRefusedError, False),
+        ("554 5.7.1 looks like spam", MailRefusedError, True),
+        ("554 5.3.4 message too big", MailTooLargeError, True),
+    ],
+)
+def test_a_mail_that_is_refused_says_whether_for_good(
+    serve, monkeypatch, reply: str, kind: type, lasting: bool
+) -> None:
+    async def answer(self, server, session, envelope) -> str:
+        return reply
+
+    monkeypatch.setattr(Inbox, "handle_DATA", answer)
+    with pytest.raises(MailRefusedError, match=reply) as refusal:
+        send_mail(serve(), mail())
+    assert (type(refusal.value), refusal.value.lasting) == (kind, lasting)
+
+
+def test_a_size_that_is_refused_for_every_recipient_is_told_from_others(serve, monkeypatch) -> None:
+    async def answer(self, server, session, envelope, address, options) -> str:
+        return "552 5.3.4 message too big"
+
+    monkeypatch.setattr(Inbox, "handle_RCPT", answer)
+    with pytest.raises(MailTooLargeError):
+        send_mail(serve(), mail())
 
 
 def test_a_mail_that_was_taken_is_not_failed_by_the_farewell(serve, inbox: Inbox, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import html
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -11,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.network.mail import MailError, build_mail, read_login
+from darc.network.mail_folder import SpooledMail
 
 SENDER = "ARTS <arts@example.org>"
 TO = ["observer@example.org", "Second Observer <second@example.org>"]
+
+
+HEADERS = {"From", "To", "Subject", "Date", "Message-ID"}
 
 
 def parsed_back(mail: EmailMessage) -> EmailMessage:
@@ -50,11 +55,57 @@ def test_a_mail_with_all_parts_is_read_back(tmp_path: Path) -> None:
     ]
 
 
-def test_names_from_an_observation_are_shown_as_they_are() -> None:
-    name = """<script>alert("1")</script> $(reboot) 'x'; `y`"""
-    mail = parsed_back(build_mail(name, SENDER, TO, name))
-    assert mail["Subject"] == name
-    assert mail.get_content() == name + "\n"
+#: Names of sources as nobody would give them, and as an observation could have them.
+HOSTILE = (
+    "<script>alert(1)</script>",
+    """'"; DROP TABLE sources; --""",
+    "$(reboot) `reboot` && reboot | reboot",
+    "{{ 7 * 7 }} {% raw %} %s %n {0}",
+    "../../etc/passwd",
+    "PSR J0437\N{MINUS SIGN}4715 \N{GREEK SMALL LETTER MU} \N{TELESCOPE} \N{RIGHT-TO-LEFT OVERRIDE}x",
+    "long " * 400 + "name",
+    "x" * 2000,
+    '"quoted" <b@example.org>, (comment) \\',
+    ".",
+)
+
+
+def through_the_spool(mail: EmailMessage) -> EmailMessage:
+    """Return a mail as it arrives after it has waited on disk."""
+    kept = SpooledMail.from_bytes(SpooledMail.of(mail).to_bytes())
+    return email.message_from_bytes(kept.message, policy=email.policy.default)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_from_an_observation_are_shown_as_they_are(name: str) -> None:
+    mail = through_the_spool(build_mail(name, SENDER, TO, name, html=f"<p>{html.escape(name)}</p>"))
+    assert (mail["Subject"], mail["To"]) == (name, ", ".join(TO))
+    assert mail.get_body(("plain",)).get_content().splitlines() == [name]
+    assert html.unescape(mail.get_body(("html",)).get_content().strip()) == f"<p>{name}</p>"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("R1\n.\nQUIT", "R1 . QUIT"),
+        ("R1\r\n\r\n<p>x</p>", "R1 <p>x</p>"),
+        ("R1\u2028\x85\x0bBcc: x@y", "R1 Bcc: x@y"),
+        ("R1\x00\x1b[31m", "R1 [31m"),
+        ("R1 \udcff\ud800", "R1 ??"),
+        ("\n", ""),
+    ],
+)
+def test_what_no_header_can_hold_is_left_out_of_the_subject_only(name: str, shown: str) -> None:
+    mail = through_the_spool(build_mail(name, SENDER, TO, f"source: {name}\nDM: 56.8"))
+    assert mail["Subject"] == shown
+    assert set(mail.keys()) - {"MIME-Version", "Content-Type", "Content-Transfer-Encoding"} == HEADERS
+    assert mail.get_content().splitlines()[-1] == "DM: 56.8"
+
+
+def test_characters_that_mail_servers_refuse_are_not_sent() -> None:
+    mail = build_mail("R1", SENDER, TO, "a\x00b\x1b[31m\tc\n", html="<p>\x00</p>")
+    assert through_the_spool(mail).get_body(("plain",)).get_content() == "a\ufffdb\ufffd[31m\tc\n"
+    assert b"\x00" not in SpooledMail.of(mail).message
 
 
 @pytest.mark.parametrize(
@@ -75,7 +126,7 @@ def test_a_subject_cannot_add_a_header(subject: str) -> None:
 def test_any_subject_and_text_give_a_mail_with_the_same_headers(subject: str, text: str) -> None:
     mail = parsed_back(build_mail(subject, SENDER, TO, text))
     names = {name for name in mail if name != "MIME-Version" and not name.startswith("Content-")}
-    assert names == {"From", "To", "Subject", "Date", "Message-ID"}
+    assert names == HEADERS
 
 
 @given(st.text(st.characters(categories=("L", "N", "P", "S")), max_size=200))

@@ -64,6 +64,14 @@ def test_a_mail_to_nobody_is_refused() -> None:
         SpooledMail.of(EmailMessage())
 
 
+def test_a_mail_is_written_with_characters_that_every_server_takes() -> None:
+    written = SpooledMail.of(
+        build_mail("µs", "a@b", ["c@d"], "µs é \U0001f52d\n" * 50, html="<p>µs</p>")
+    ).message
+    assert written.isascii()
+    assert written.count(b"\n") == written.count(b"\r\n") == written.count(b"\r")
+
+
 @given(st.data())
 def test_a_damaged_file_is_told_from_a_mail(data: st.DataObject) -> None:
     whole = SpooledMail("Results", ("a@b.org",), b"Subject: Results\r\n\r\ntext", b"less").to_bytes()
@@ -139,6 +147,16 @@ def test_a_mail_is_claimed_once_at_a_time(folder: MailFolder) -> None:
         assert first is not None and second is None
     with claimed(path) as third:
         assert third is not None
+
+
+def test_a_process_that_was_forked_meanwhile_does_not_keep_a_mail_claimed(folder: MailFolder) -> None:
+    folder.add(SpooledMail.of(message()))
+    (path,) = folder.waiting()
+    with claimed(path) as file:
+        inherited = os.dup(file.fileno())
+    with claimed(path) as again:
+        assert again is not None
+    os.close(inherited)
 
 
 def test_a_mail_that_was_sent_or_written_anew_meanwhile_is_not_claimed(
