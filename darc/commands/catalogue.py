@@ -195,7 +195,10 @@ LOCAL_COMMANDS = {
 }
 COMMANDS = NODE_COMMANDS | LOCAL_COMMANDS
 #: Commands that stand in the help although they are found as entry points.
-ADDED = {"demo": "a cluster on this machine, at work"}
+ADDED = {
+    "process-offline": "process an observation that has ended",
+    "demo": "a cluster on this machine, at work",
+}
 
 EXAMPLES = (
     ("status", "services and observations of this node"),

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from darc import config_files, control
+from darc.commands.catalogue import ADDED
 from darc.network import command_client, sweep
 from darc.network.command_client import CommandError
 from darc.network.command_protocol import Reply, Request
@@ -310,7 +311,7 @@ def test_help_and_version_ask_nobody(node, capsys):
     for line in ("--help", "help"):
         assert exit_code(line) == 0
         shown = capsys.readouterr().out
-        assert all(name in shown for name in (*control.NODE_COMMANDS, *control.LOCAL_COMMANDS, "demo"))
+        assert all(name in shown for name in (*control.NODE_COMMANDS, *control.LOCAL_COMMANDS, *ADDED))
     assert not hasattr(node, "request")
 
 
@@ -489,6 +490,7 @@ def test_an_added_command_is_suggested_too(added, capsys):
     assert "did you mean 'survey'?" in capsys.readouterr().err
 
 
-def test_the_demo_is_such_a_command():
+def test_the_help_names_those_of_this_package():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["darc.commands"].keys() == ADDED.keys()
     assert project["entry-points"]["darc.commands"]["demo"] == "darc.simulation.demo:main"

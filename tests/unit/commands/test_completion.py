@@ -2,7 +2,7 @@
 
 import pytest
 
-from darc.commands.catalogue import COMMANDS
+from darc.commands.catalogue import ADDED, COMMANDS
 from darc.commands.completion import SHELLS, script
 from darc.commands.suggestions import service_names
 from darc.config import SERVICES
@@ -11,7 +11,7 @@ from darc.config import SERVICES
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_script_knows_commands_options_and_services(shell):
     text = script(shell)
-    for word in (*COMMANDS, "demo", "all-nodes", "follow", *SERVICES, "darc_master"):
+    for word in (*COMMANDS, *ADDED, "all-nodes", "follow", *SERVICES, "darc_master"):
         assert word in text
 
 
