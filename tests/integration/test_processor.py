@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pypdf import PdfReader
 
+from darc.config import load_config
 from darc.definitions import Instrument
 from darc.formats import candidate as candidates
 from darc.formats.amber import header
@@ -22,6 +23,11 @@ from darc.formats.parset import load_obs_config
 from darc.formats.results import Summary, parse_pulses, parse_summary, parse_triggers
 from darc.network.process_queue import ProcessQueue
 from darc.processor import ProcessorManager
+from darc.processor_tools.beam import ObservedBeam
+from darc.processor_tools.crew import Crew, StepProcess, end_all
+from darc.processor_tools.extractor import Extractor
+from darc.processor_tools.ledger import Cluster
+from darc.processor_tools.messages import Extract, message
 from darc.simulation.filterbank_sky import FilterbankSky
 from darc.simulation.filterbank_writer import FilterbankWriter
 from darc.simulation.observation import Observation
@@ -121,10 +127,14 @@ class Node:
 
     def __init__(self, folder):
         self.folder = folder
-        self.queue = ProcessQueue()
+        self.config_file = folder / "config.yaml"
         self.configure()
+
+    def start(self):
+        multiprocessing.set_forkserver_preload(["darc.processor"])
+        self.queue = ProcessQueue()
         self.manager = ProcessorManager(
-            self.queue, config_file=folder / "config.yaml", node="here", start_method="forkserver"
+            self.queue, config_file=self.config_file, node="here", start_method="forkserver"
         )
         self.manager.start()
 
@@ -150,7 +160,7 @@ class Node:
                 "table_folder": str(self.folder),
             },
         }
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(content))
+        self.config_file.write_text(yaml.safe_dump(content))
 
     def observation(self, number, filterbanks, start=None):
         return Observed(self, number, filterbanks, start or datetime.now(UTC) - timedelta(seconds=60))
@@ -193,8 +203,8 @@ def row(burst):
 
 @pytest.fixture
 def node(tmp_path):
-    multiprocessing.set_forkserver_preload(["darc.processor"])
     node = Node(tmp_path)
+    node.start()
     yield node
     node.close()
 
@@ -253,6 +263,45 @@ def test_a_killed_extractor_costs_nothing(node, filterbanks):
     os.kill(pids[0], signal.SIGKILL)
     check_complete(observed)
     assert "extractor 3: started" in node.log()
+
+
+@pytest.fixture
+def extractors(tmp_path):
+    """One extractor of an observation without data, and its answers; it is killed if it does not get on."""
+    node, answers = Node(tmp_path), ProcessQueue()
+    beam = ObservedBeam.of(node.observation(1, None).obs_config, load_config(node.config_file, "here"))
+
+    def hire(name):
+        inbox = ProcessQueue()
+        step = Extractor(
+            name, beam, inbox, answers, config_file=node.config_file, node="here", start_method="forkserver"
+        )
+        return StepProcess(step, inbox)
+
+    crew = Crew("extractor", 1, hire, stuck_s=0.2)
+    crew.fill()
+    yield crew, answers
+    end_all([crew])
+    answers.close()
+
+
+def test_an_extractor_that_is_stopped_is_killed_and_replaced(extractors):
+    crew, answers = extractors
+    work = message(Extract(Cluster(0, 100.0, 20.0, 5.0, 4, 0), last_chance=True))
+    assert crew.send(work)
+    assert answers.get(timeout=LONGEST_S)["content"].worker == "extractor 1"
+    (stopped,) = crew.workers
+    os.kill(stopped.pid, signal.SIGSTOP)
+    assert crew.send(work)
+
+    def replaced():
+        crew.kill_stuck(time.monotonic(), lambda worker: "the work" if worker is stopped else None)
+        return crew.replace_dead()
+
+    assert until(replaced, "the end of the stopped process") == ["extractor 1"]
+    assert not stopped.alive()
+    assert crew.send(work)
+    assert answers.get(timeout=LONGEST_S)["content"].worker == "extractor 2"
 
 
 def test_data_are_waited_for_while_the_files_grow(node):
