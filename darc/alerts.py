@@ -28,6 +28,7 @@ class Context:
         beam: compound beam; None: not known
         dm_gal: Galactic maximum DM in pc cm^-3
         pointing: direction of the compound beam; None: to be found for the time of arrival
+        arrived_unix: when the first row of the batch came here, in unix s; None: not known
     """
 
     instrument: Instrument
@@ -37,6 +38,7 @@ class Context:
     beam: int | None
     dm_gal: float
     pointing: SkyCoord | None = None
+    arrived_unix: float | None = None
 
     def arrival_at_centre(self, verdict: Verdict) -> Time:
         """Return the arrival time at the centre of the band, later than at its top, to the microsecond."""
@@ -62,7 +64,8 @@ def iquv_message(verdicts: Sequence[Verdict], context: Context) -> dict[str, Any
         )
         for verdict in verdicts
     ]
-    return {"command": "trigger", "trigger": [trigger.as_item() for trigger in triggers]}
+    items = [trigger.as_item() for trigger in triggers]
+    return {"command": "trigger", "trigger": items, "arrived": context.arrived_unix}
 
 
 def master_item(verdict: Verdict, context: Context, arrival: Time, pointing: SkyCoord) -> dict[str, Any]:
@@ -94,5 +97,6 @@ def master_item(verdict: Verdict, context: Context, arrival: Time, pointing: Sky
         "utc": arrival.isot,
         "tarr": verdict.time_s,
         "importance": IMPORTANCE,
+        "arrived": context.arrived_unix,
         **context.sys_params,
     }

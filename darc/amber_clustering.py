@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import inf
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
+from darc import metrics
 from darc.alerts import Context, iquv_message, master_item
 from darc.amber_rows import RowIntake
 from darc.base import LONGEST_WAIT_S, UNNAMED, DARCBase, MessageQueue, observation_label
@@ -25,7 +26,7 @@ from darc.science.batching import Batch
 from darc.science.galaxy import galactic_maximum_dm, require_model
 from darc.science.pointing import galactic
 from darc.science.rules import Rules
-from darc.science.selection import Group, Limits, Selection, Verdict, select
+from darc.science.selection import RECEIVERS, Group, Limits, Selection, Verdict, limit_of, select
 
 #: What is counted in an observation.
 COUNTED = ("rows", "malformed", "batches", "clusters", "iquv_triggers", "lofar_triggers")
@@ -140,7 +141,7 @@ class AMBERClustering(DARCBase):
         self._connect()
         self.parset = self._load_parset(obs_config)
         self._get_source()
-        parsets.start_time_unix(obs_config, self.instrument)
+        self._start_unix = parsets.start_time_unix(obs_config, self.instrument)
         # seconds and their fraction apart: one number of that size cannot hold every microsecond
         seconds, packets = divmod(int(obs_config["startpacket"]), self.instrument.time_unit_hz)
         self.utc_start = Time(seconds, packets / self.instrument.time_unit_hz, format="unix", precision=6)
@@ -186,6 +187,7 @@ class AMBERClustering(DARCBase):
         for batch in batches:
             self._decide(batch)
         if self._running:
+            metrics.forget_delay()
             self.logger.info("in all %s", ", ".join(f"{self.counts[name]} {name}" for name in COUNTED))
         self._running = False
 
@@ -289,7 +291,12 @@ class AMBERClustering(DARCBase):
         if batch.late:
             self.logger.warning("batch %d: %d rows came late", batch.number, len(batch.rows))
         selection = self._select(self._rules().groups(batch.rows))
-        self._act(selection, self.context)
+        now = self.clock()
+        arrived_unix = now - (self.monotonic() - batch.first_arrival)
+        self._act(selection, replace(self.context, arrived_unix=arrived_unix))
+        if self._running and not batch.late:
+            end_s = (batch.number + 1) * self.instrument.batch_s
+            metrics.BEHIND.set(now - self._start_unix - end_s)
 
     def _rules(self) -> Rules:
         """Return the rules as this object's attributes have them now."""
@@ -369,9 +376,13 @@ class AMBERClustering(DARCBase):
     def _count(self, **numbers: int) -> None:
         for name, number in numbers.items():
             self.counts[name] += number
+            if name in metrics.OF_CLUSTERING:
+                metrics.OF_CLUSTERING[name].inc(number)
 
     def _count_rows(self, intake: RowIntake) -> None:
-        self.counts.update(rows=intake.rows, malformed=intake.malformed)
+        self._count(
+            rows=intake.rows - self.counts["rows"], malformed=intake.malformed - self.counts["malformed"]
+        )
 
     def _act(self, selection: Selection, context: Context) -> None:
         self._count(
@@ -380,6 +391,9 @@ class AMBERClustering(DARCBase):
             iquv_triggers=len(selection.iquv),
             lofar_triggers=int(selection.lofar is not None),
         )
+        for receiver in RECEIVERS:
+            limits = (limit_of(getattr(verdict, receiver)) for verdict in selection.verdicts)
+            metrics.note_decisions(receiver, limits)
         if selection.iquv:
             self._send_iquv(selection.iquv, context)
         for verdict in selection.verdicts:
@@ -393,17 +407,20 @@ class AMBERClustering(DARCBase):
         try:
             self.target_queue.put(iquv_message(verdicts, context), timeout=LONGEST_WAIT_S)
         except queue.Full:
+            metrics.note_trigger("iquv", metrics.FAILED, self.clock())
             self.logger.error("%d IQUV triggers lost, since their queue is full", len(verdicts))
 
     def _send_lofar(self, verdict: Verdict, context: Context) -> None:
         arrival = context.arrival_at_centre(verdict)
         pointing = context.pointing if context.pointing is not None else self._get_pointing(arrival)
         if pointing is None:
+            metrics.note_trigger("lofar", metrics.FAILED, self.clock())
             self.logger.error("pointing not known, nothing sent to LOFAR nor as VOEvent: %s", verdict)
             return
         item = master_item(verdict, context, arrival, pointing)
         for name, remote in (("LOFAR", self.lofar_queue), ("VOEvent", self.vo_queue)):
             if remote is None:
+                metrics.note_trigger(name.lower(), metrics.FAILED, self.clock())
                 self.logger.warning("no %s trigger sent: not connected to the master node", name)
             else:
                 remote.put(item)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darc import metrics
 from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue, observation_label
 from darc.errors import DARCError
 from darc.formats.amber_config import count_instances
@@ -134,7 +135,7 @@ def _deliver(channels: list[Channel], label: str) -> bool:
     """Pass on what there is to read now; return False if a full queue has to be tried again."""
     delivered = True
     for channel in channels:
-        step = _step(channel.reader.path)
+        step, first = _step(channel.reader.path), channel is channels[0]
         try:
             while (block := channel.reader.peek()) is not None:
                 message = {
@@ -146,6 +147,8 @@ def _deliver(channels: list[Channel], label: str) -> bool:
                 }
                 channel.target.put(message, block=False)
                 channel.reader.advance()
+                if first:  # both are given the same lines
+                    metrics.LINES.labels(step).inc(len(block.lines))
                 if block.at_end:
                     break  # what AMBER is writing just now comes together with the next look
         except queue.Full:

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from darc import metrics
 from darc.base import LAST_WAIT_S, DARCBase, observation_label
 from darc.errors import DARCError
 from darc.formats import parset as parsets
@@ -127,10 +128,12 @@ class DADATrigger(DARCBase):
         if command["command"] != "trigger":
             super().process_command(command)
         elif not self.triggers_enabled:
+            metrics.note_trigger("iquv", metrics.REFUSED, self.clock())
             self.logger.warning("trigger refused: this is a polarisation calibration, which dumps by itself")
         else:
             triggers: Any = command.get("trigger")
-            self.send_event(triggers if isinstance(triggers, list) else [triggers])
+            arrived = command.get("arrived")
+            self.send_event(triggers if isinstance(triggers, list) else [triggers], arrived)
 
     def _is_polcal(self, parset: dict[str, Any] | None) -> bool:
         if parset is None or "polcal" not in str(parset.get("task.source.name", "")):
@@ -144,13 +147,14 @@ class DADATrigger(DARCBase):
 
     # --- messages ------------------------------------------------------------------------------------------
 
-    def send_event(self, triggers: list[dict[str, Any]]) -> None:
+    def send_event(self, triggers: list[dict[str, Any]], arrived_unix: float | None = None) -> None:
         """Send triggers to dada_dbevent, one message per Stokes.
 
         Args:
             triggers: dictionaries with `stokes` (I or IQUV), `dm` (pc cm^-3), `beam` (SB), `width` (samples),
                 `snr`, `time` (s from the start of the data) and `utc_start` (`astropy.time.Time`), which
                 serves when no observation has been started
+            arrived_unix: when the rows came here that they were made of, in unix s
 
         Raises:
             DARCError: nothing of it can be sent; what is wrong is said
@@ -163,12 +167,13 @@ class DADATrigger(DARCBase):
                 event = self._event(trigger)
                 events.setdefault((trigger.stokes, utc_start), []).append(event)
             except DARCError as error:
+                metrics.note_trigger("iquv", metrics.REFUSED, self.clock())
                 self.logger.error("trigger refused: %s", error)
         if not events:
             raise DADATriggerException("there is no trigger in it that can be sent")
         for (stokes, utc_start), together in events.items():
             try:
-                self.send_events(build_message(utc_start, together).decode("ascii"), stokes)
+                self.send_events(build_message(utc_start, together).decode("ascii"), stokes, arrived_unix)
             except DARCError as error:
                 self.logger.error("trigger refused: %s", error)
 
@@ -205,12 +210,13 @@ class DADATrigger(DARCBase):
         except (TypeError, ValueError) as error:
             raise DADATriggerException(f"duration of the observation is {duration!r}, no number") from error
 
-    def send_events(self, event: str, stokes: str) -> None:
+    def send_events(self, event: str, stokes: str, arrived_unix: float | None = None) -> None:
         """Send a message to the dada_dbevent of Stokes I or IQUV.
 
         Args:
             event: complete message
             stokes: I or IQUV
+            arrived_unix: when the rows came here that led to it, in unix s
 
         Raises:
             DADATriggerException: there is no such Stokes, or its port is none
@@ -218,11 +224,13 @@ class DADATrigger(DARCBase):
         if stokes not in STOKES:
             raise DADATriggerException(f"Stokes {stokes!r} of a trigger is neither I nor IQUV")
         if stokes not in self._outboxes:
-            self._outboxes[stokes] = Outbox(f"Stokes {stokes}", self._send, self.logger)
+            self._outboxes[stokes] = Outbox(
+                f"Stokes {stokes}", stokes.lower(), self._send, self.logger, self.clock
+            )
         address = self.host, self._port(stokes)
         label = f"Stokes {stokes} to {address[0]}:{address[1]}"
         expires = self.clock() + self.instrument.ring_buffer_s
-        self._outboxes[stokes].put(_Message(event.encode("ascii"), address, label, expires))
+        self._outboxes[stokes].put(_Message(event.encode("ascii"), address, label, expires), arrived_unix)
 
     def _send(self, message: _Message) -> None:
         """Send a message, again and again until it is delivered or of no use."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from darc import metrics
 from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats.lofar_packet import freeze_time, pack, unpack
@@ -63,9 +64,11 @@ class LOFARTrigger(TriggerService):
             trigger["dm"], trigger["utc"], **_given(trigger, "nu_GHz"), test=trigger.get("test")
         )
         if not self.send_events:
+            metrics.note_trigger(self.kind, metrics.DISABLED, self.clock())
             self.logger.warning("not sent, as sending is disabled: %s", unpack(packet))
             return
         self._send(packet)
+        metrics.note_trigger(self.kind, metrics.SENT, self.clock(), trigger.get("arrived"))
         self.logger.warning("sent to %s:%d: %s", self.lofar_host, self.lofar_port, unpack(packet))
         try:
             self.send_email(trigger)
@@ -114,7 +117,7 @@ class LOFARTrigger(TriggerService):
             return
         test = self.is_test(trigger.get("test"))
         subject = f"{'Test: ' if test else ''}LOFAR trigger at {trigger['utc']}, DM {trigger['dm']:.2f}"
-        parameters = "\n".join(_line(key, value) for key, value in sorted(trigger.items()))
+        parameters = "\n".join(_line(key, trigger[key]) for key in sorted(trigger.keys() - {"arrived"}))
         text = (
             f"LOFAR was asked to freeze its buffers.\n\n{parameters}\n\n"
             f"The data to look at are those of SB {self.waterfall_sb:02d}.\n"

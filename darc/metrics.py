@@ -179,6 +179,8 @@ MALFORMED = Counter(
 )
 BATCHES = Counter("darc_batches", "Batches of data that were decided on", registry=REGISTRY)
 CLUSTERS = Counter("darc_clusters", "Clusters of triggers that were decided on", registry=REGISTRY)
+#: The counters above that the clustering shows for its observation, too, by their names there.
+OF_CLUSTERING = {"rows": ROWS, "malformed": MALFORMED, "batches": BATCHES, "clusters": CLUSTERS}
 DECISIONS = Counter(
     "darc_decisions",
     "Decisions on clusters, by receiver (iquv; lofar, with VOEvents) and the limit that stopped it, or send",
@@ -232,18 +234,29 @@ SKIPPED = Counter(
 )
 
 
-def note_trigger(kind: str, outcome: str, now: float, arrived: float | None = None) -> None:
+def note_decisions(receiver: str, limits: Iterable[str]) -> None:
+    """Count decisions on clusters.
+
+    Args:
+        receiver: iquv or lofar
+        limits: for each cluster the limit that stopped it, or send
+    """
+    for limit, number in Tally(limits).items():
+        DECISIONS.labels(receiver, limit).inc(number)
+
+
+def note_trigger(kind: str, outcome: str, now: float, arrived: object = None) -> None:
     """Note what became of a trigger.
 
     Args:
         kind: one of `KINDS`
         outcome: one of `OUTCOMES`
         now: unix s
-        arrived: when the first row of its batch arrived, unix s, where that is known
+        arrived: when the first row of its batch arrived, unix s; anything else: not known
     """
     TRIGGERS.labels(kind, outcome).inc()
     LAST_TRIGGER.labels(kind, outcome).set(now)
-    if arrived is not None and outcome == SENT:
+    if outcome == SENT and isinstance(arrived, int | float) and isfinite(arrived):
         LATENCY.labels(kind).observe(max(0.0, now - arrived))
 
 
@@ -313,7 +326,7 @@ def known_from_the_start() -> Iterator[tuple[Counter, dict[str, str]]]:
     Prometheus takes a series that appears with a 1 for one that did not grow: the first failure of a month
     would raise no alarm.
     """
-    for counter in (ROWS, MALFORMED, BATCHES, CLUSTERS):
+    for counter in OF_CLUSTERING.values():
         yield counter, {}
     for kind, outcome in product(KINDS, OUTCOMES):
         yield TRIGGERS, {"kind": kind, "outcome": outcome}

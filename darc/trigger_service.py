@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
+from darc import metrics
 from darc.base import LONGEST_WAIT_S, DARCBase
 from darc.config import Config
 from darc.errors import DARCError
@@ -60,6 +61,11 @@ class TriggerService(DARCBase, abc.ABC):
         self.trigger_queue: queue.Queue[Any] | None = None
         self._server: PlainQueueServer | None = None
         self._collector: threading.Thread | None = None
+
+    @property
+    def kind(self) -> str:
+        """Kind of trigger, for the metrics."""
+        return self.service_name.partition("_")[0]
 
     # --- the process ---------------------------------------------------------------------------------------
 
@@ -175,12 +181,17 @@ class TriggerService(DARCBase, abc.ABC):
             try:
                 usable.append(self._check(item))
             except DARCError as error:
+                metrics.note_trigger(self.kind, metrics.REFUSED, self.clock())
                 self.logger.error("trigger refused: %s", error)
         if not usable:
             return
         best, nbeam = self._select_trigger(usable)
         self.logger.info("%d triggers in %d compound beams, taking %r", len(usable), nbeam, best)
-        self.handle({**best, "ncb": nbeam})
+        try:
+            self.handle({**best, "ncb": nbeam})
+        except DARCError:
+            metrics.note_trigger(self.kind, metrics.FAILED, self.clock())
+            raise
 
     @abc.abstractmethod
     def handle(self, trigger: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from astropy.coordinates import SkyCoord
 
+from darc import metrics
 from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats import voevent
@@ -59,7 +60,7 @@ class VOEventGenerator(TriggerService):
 
     def prepare(self) -> None:
         """Start to send, then to collect."""
-        self._outbox = Outbox("VOEvent", self._send, self.logger)
+        self._outbox = Outbox("VOEvent", self.kind, self._send, self.logger, self.clock)
         super().prepare()
         self._warm_up()
 
@@ -87,9 +88,10 @@ class VOEventGenerator(TriggerService):
         document = self._document(trigger)
         path = self._store(document, trigger["utc"])
         if not self.send_events:
+            metrics.note_trigger(self.kind, metrics.DISABLED, self.clock())
             self.logger.warning("not sent, as sending is disabled: %s", path)
         elif self._outbox is not None:
-            self._outbox.put(path)
+            self._outbox.put(path, trigger.get("arrived"))
         else:
             self._send(path)
 

@@ -116,7 +116,8 @@ def check_item(item: Any, needed: Iterable[str]) -> dict[str, Any]:
     Args:
         item: dictionary with `dm` and `dm_err` (pc cm^-3), `width` (ms), `snr`, `flux` (Jy), `ra` and `dec`
             (deg), `semiMaj` and `semiMin` (arcmin), `ymw16` (pc cm^-3), `utc` (ISOT, centre of the band),
-            `cb`, `sb`, `name`, `importance`, `dt` (s), `delta_nu_MHz`, `nu_GHz` and optionally `test`
+            `cb`, `sb`, `name`, `importance`, `dt` (s), `delta_nu_MHz`, `nu_GHz` and optionally `test` and
+            `arrived`, when AMBER's rows came to the node in unix s, which is not checked
         needed: keys that have to be there; others are left as they are
 
     Raises:

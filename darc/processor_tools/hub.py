@@ -40,6 +40,7 @@ from darc.processor_tools.messages import (
     Refused,
     message,
 )
+from darc.processor_tools.progress import Progress
 from darc.processor_tools.step import START_METHOD, Step, prepare_forks
 from darc.processor_tools.visualizer import Visualizer
 from darc.science.extraction import Detection, ExtractionError, plan
@@ -80,6 +81,7 @@ class Processor(DARCBase):
         self.service_name = "processor"
         self.logger = logging.getLogger("darc.processor")
         self.ledger = Ledger()
+        self._progress = Progress()
         self.beam: ObservedBeam | None = None
         self._crews: dict[str, Crew] = {}
         self._look_at = 0.0
@@ -262,6 +264,7 @@ class Processor(DARCBase):
         self._look_at = self.monotonic() + LOOK_INTERVAL_S
         self._read_and_process_data()
         self._finish()
+        self._progress.follow(self.ledger)
 
     def _read_and_process_data(self) -> None:
         """Process incoming AMBER triggers: replace processes that died, and hand out what can be done."""

@@ -19,6 +19,25 @@ from darc.science.clustering import Clusters
 SEND = "send"
 #: Fields of a `Verdict` that say what a receiver gets.
 RECEIVERS = ("iquv", "lofar")
+#: Which limit an outcome names, by how it begins; any other outcome is that of a closed receiver.
+_LIMITS = tuple(
+    (re.compile(pattern), limit)
+    for pattern, limit in (
+        (SEND, SEND),
+        (r"S/N \S+ <", "snr"),
+        (r"S/N \S+, below", "not the brightest"),
+        (r"DM ", "dm"),
+        (r"width ", "width"),
+        (r"\d+ triggers ", "count"),
+        (r"\S+ s after the last", "interval"),
+        (r"already counted", "other selection"),
+    )
+)
+
+
+def limit_of(outcome: str) -> str:
+    """Return which limit an outcome of a `Verdict` names, without the numbers; `SEND` if none does."""
+    return next((limit for pattern, limit in _LIMITS if pattern.match(outcome)), "closed")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import queue
 import sys
 from datetime import UTC, datetime
 from itertools import count
+from math import isnan
 
 import pytest
 from astropy.coordinates import Longitude, SkyCoord
@@ -11,6 +12,7 @@ from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darc import metrics
 from darc.amber_clustering import AMBERClustering, AMBERClusteringException
 from darc.errors import DARCError
 from darc.formats.amber import format_row, header
@@ -24,6 +26,8 @@ START = datetime(2019, 5, 18, 23, 51, 12, 640_000, tzinfo=UTC)
 LABEL = "2019-05-18-23:51:13.{}"
 PULSAR, FRB, UNKNOWN = "B0531+21", "R3", "somewhere"
 DMS = {PULSAR: 56.77, FRB: 348.8}
+#: When the first rows of a test come, in unix s: 1.5 s after the end of batch 10.
+ARRIVED = START.timestamp() + 11 * BATCH_S + 1.5
 
 CONFIG = f"""
 nodes: {{workers: {{here: 0}}}}
@@ -76,6 +80,7 @@ def observe(tmp_path):
             queue.Queue(), target_queue=queue.Queue(), config_file=tmp_path / "config.yaml", node="here"
         )
         service.monotonic = Clock()
+        service.clock = lambda: ARRIVED + service.monotonic.now - Clock.now
         service.lofar_queue, service.vo_queue = queue.Queue(), queue.Queue()
         service.source_file = files.source_list
         for name, value in attributes.items():
@@ -208,7 +213,7 @@ def test_the_message_to_the_dada_trigger(observe):
     feed(service, row(500, 15.5, batch=10, sample=100, width=10, sb=7))
     (message,) = taken(service.target_queue)
     (trigger,) = message.pop("trigger")
-    assert message == {"command": "trigger"}
+    assert message == {"command": "trigger", "arrived": pytest.approx(ARRIVED, abs=1e-5)}
     assert trigger.pop("utc_start").isot == "2019-05-18T23:51:12.640000"
     assert trigger == {
         "stokes": "IQUV", "dm": 500.0, "beam": 7, "width": 10.0, "snr": 15.5,
@@ -336,7 +341,21 @@ def test_what_the_master_node_is_told(observe):
         "datetimesource": LABEL.format(UNKNOWN), "utc": "2019-05-18T23:51:23.087545",
         "tarr": pytest.approx(10.24), "importance": 0.1, "dt": 81.92e-6, "delta_nu_MHz": 0.1953125,
         "nu_GHz": pytest.approx(1.36960327148, abs=1e-11),
+        "arrived": pytest.approx(ARRIVED, abs=1e-5),
     }  # fmt: skip
+
+
+def test_what_is_decided_is_counted(observe):
+    service = observe()
+    before = {name: counter._value.get() for name, counter in metrics.OF_CLUSTERING.items()}
+    stopped = metrics.DECISIONS.labels("iquv", "snr")._value.get()
+    feed(service, row(500, 25), row(900, 9.9), "rubbish")
+    counted = {name: counter._value.get() - before[name] for name, counter in metrics.OF_CLUSTERING.items()}
+    assert counted == {"rows": 2, "malformed": 1, "batches": 1, "clusters": service.counts["clusters"]}
+    assert metrics.DECISIONS.labels("iquv", "snr")._value.get() - stopped == service.counts["clusters"] - 1
+    assert metrics.BEHIND._value.get() == pytest.approx(1.5 + service.monotonic.now - Clock.now, abs=1e-5)
+    service.stop_observation()
+    assert isnan(metrics.BEHIND._value.get())
 
 
 def test_a_known_dm_has_no_error_and_the_source_a_name(observe):

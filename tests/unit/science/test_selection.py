@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.science.clustering import Clusters
-from darc.science.selection import SEND, Group, Limits, read_verdict, select
+from darc.science.selection import SEND, Group, Limits, limit_of, read_verdict, select
 
 CLUSTER = {"dm": 500.0, "snr": 20.0, "time": 10.0, "width": 5.0, "sb": 35, "index": 0, "count": 7}
 
@@ -25,19 +25,28 @@ def new_sources(*rows, **limits):
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"),
+    ("limits", "reason", "name"),
     [
-        ({"snr_min": 20.5}, "S/N 20.00 < 20.5"),
-        ({"dm_min": 600}, "DM 500.00 < 600"),
-        ({"width_max": 4}, "width 5 > 4 samples"),
-        ({"count_max": 6}, "7 triggers > 6 in one cluster"),
-        ({"closed": "never for a pulsar"}, "never for a pulsar"),
+        ({"snr_min": 20.5}, "S/N 20.00 < 20.5", "snr"),
+        ({"dm_min": 600}, "DM 500.00 < 600", "dm"),
+        ({"width_max": 4}, "width 5 > 4 samples", "width"),
+        ({"count_max": 6}, "7 triggers > 6 in one cluster", "count"),
+        ({"closed": "never for a pulsar"}, "never for a pulsar", "closed"),
+        ({}, SEND, SEND),
     ],
 )
-def test_the_limit_that_stops_a_cluster_is_named_with_its_numbers(limits, reason):
+def test_the_limit_that_stops_a_cluster_is_named_with_its_numbers(limits, reason, name):
     (verdict,) = select([new_sources({}, **limits)]).verdicts
     assert verdict.iquv == verdict.lofar == reason
     assert reason in str(verdict)
+    assert limit_of(reason) == name
+
+
+def test_what_stops_a_cluster_beside_others_has_a_name_without_numbers():
+    twice = [new_sources({"snr": 12.0}), new_sources({"snr": 12.0}, {"snr": 20.0})]
+    first, again, _ = select(twice, last_iquv_s=9.5, iquv_interval_s=60).verdicts
+    assert [limit_of(first.iquv), limit_of(first.lofar)] == ["interval", "not the brightest"]
+    assert [limit_of(again.iquv), limit_of(again.lofar)] == ["other selection"] * 2
 
 
 def test_a_verdict_is_read_back_from_a_line_of_the_log():
