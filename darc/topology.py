@@ -37,6 +37,7 @@ SERVICES = {
     "processor": Service("ProcessorManager", WORKER),
     "lofar_trigger": Service("LOFARTrigger", MASTER),
     "voevent_generator": Service("VOEventGenerator", MASTER),
+    "processor_master": Service("ProcessorMasterManager", MASTER),
     "status_website": Service("StatusWebsite", MASTER),
 }
 

@@ -26,7 +26,7 @@ SITE = {
         "workers": {"w": 0},
     },
     "darc_master": {
-        "services_worker_mix": [*WORKER_SERVICES, "offline_processing"],
+        "services_worker_mix": WORKER_SERVICES,
         "services_worker_off": ["dada_trigger"],
         "control_timeout": 0.01,
         "stop_timeout": 0.01,
@@ -139,7 +139,9 @@ def test_a_service_can_be_made_without_starting_it(master, site_file):
 
 def test_services_follow_role_and_mode(node, site_file):
     assert node("w").services == WORKER_SERVICES
-    assert node("m").services == ["status_website", "lofar_trigger", "voevent_generator"]
+    assert node("m").services == [
+        "status_website", "lofar_trigger", "voevent_generator", "processor_master",
+    ]  # fmt: skip
     site_file.write_text(yaml.safe_dump(SITE | {"darc_master": SITE["darc_master"] | {"mode": "offline"}}))
     assert node("w").services == ["dada_trigger"]
 
