@@ -10,7 +10,8 @@ let serverAhead = 0; // ms
 
 async function update() {
   try {
-    const answer = await fetch(document.URL, { cache: "no-cache" });
+    // not asked whether it changed: web servers answer that to the second only
+    const answer = await fetch(document.URL, { cache: "no-store" });
     const now = Date.parse(answer.headers.get("Date"));
     if (now) serverAhead = now - Date.now();
     if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
