@@ -112,5 +112,5 @@ class _Picture:
         pixels = np.asarray(self.canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         image = Image.fromarray(pixels).convert("RGB")
         output = BytesIO()
-        image.quantize(_COLOURS, dither=Image.Dither.NONE).save(output, "PNG", compress_level=6)
+        image.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(output, "PNG")
         return output.getvalue()

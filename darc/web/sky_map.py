@@ -22,8 +22,8 @@ _MARGIN, _LEAST = 0.1, 6.0
 #: Height of the strip below the beams, for the directions and the scale.
 _STRIP = 56.0
 #: Marks in one beam: more do not fit. Their distance from the centre grows with the root of their number.
-MARKS_MAX = 30
-_SPREAD, _GOLDEN_ANGLE = 0.115, pi * (3 - sqrt(5))
+MARKS_MAX = 24
+_SPREAD, _GOLDEN_ANGLE = 0.16, pi * (3 - sqrt(5))
 #: Least probability of each level of colour but the first.
 LEVELS = (0.6, 0.7, 0.8, 0.9)
 
