@@ -26,7 +26,8 @@ def result_mail(report: ObservationReport, *, max_candidates: int, link: str | N
     """
     candidates, info = report.candidates, report.info
     missing = [beam for beam in report.beams if beam.state not in SETTLED]
-    subject = f"{info.datetimesource}: {_number(len(candidates), 'candidate')}"
+    processing = f" ({report.processing})" if report.processing else ""
+    subject = f"{info.datetimesource}{processing}: {_number(len(candidates), 'candidate')}"
     if missing:
         subject += f", {len(missing)} of {_number(len(report.beams), 'beam')} missing"
     parts = [

@@ -74,6 +74,19 @@ class BeamReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A plot about an observation as a whole.
+
+    Attributes:
+        title: what it shows
+        path: the plot as PNG
+    """
+
+    title: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObservationReport:
     """Results of all beams of an observation.
 
@@ -81,11 +94,15 @@ class ObservationReport:
         info: what was observed
         beams: results of each beam, in the order of the beams
         written: when the report was made, with time zone UTC
+        processing: name of the processing that gave them; empty: that in real time
+        plots: plots about the observation as a whole
     """
 
     info: ObservationInfo
     beams: tuple[BeamReport, ...]
     written: datetime
+    processing: str = ""
+    plots: tuple[Plot, ...] = ()
 
     @property
     def candidates(self) -> list[Candidate]:

@@ -117,6 +117,8 @@ def _copy_files(report: ObservationReport, folder: Path) -> Links:
         for number, candidate in enumerate(beam.candidates):
             if candidate.picture is not None:
                 _copy(candidate.picture, folder, f"pictures/CB{beam.cb:02d}_{number:03d}.png", links)
+    for number, plot in enumerate(report.plots):
+        _copy(plot.path, folder, f"pictures/{number:03d}.png", links)
     return links
 
 

@@ -1,6 +1,7 @@
 """Mails about an observation as plain text."""
 
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -127,3 +128,8 @@ def test_the_warning_names_the_file_that_is_waited_for_and_how_to_make_it(folder
     assert f"    {awaited}\n" in text and "no route to host" in text
     command = next(line for line in text.splitlines() if line.strip().startswith("touch"))
     assert shlex.split(command) == ["touch", str(awaited)]
+
+
+def test_the_subject_names_a_processing_other_than_that_in_real_time():
+    subject, _ = result_mail(replace(report(beam(0)), processing="offline"), max_candidates=1, link=None)
+    assert " (offline): 0 candidates" in subject

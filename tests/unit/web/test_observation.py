@@ -12,7 +12,7 @@ import pytest
 from darc.errors import DARCError
 from darc.formats.overview import BeamCoordinates, ObservationInfo
 from darc.formats.results import Trigger, parse_triggers
-from darc.reporting.report import BeamReport, BeamState, Candidate, ObservationReport
+from darc.reporting.report import BeamReport, BeamState, Candidate, ObservationReport, Plot
 from darc.web import observation as observation_page
 from darc.web.observation import publish
 
@@ -249,3 +249,13 @@ def test_an_entry_with_a_value_that_makes_no_sense_is_left_out(webdir, key, valu
 def test_nothing_half_written_is_left(webdir):
     published(webdir, beam(0))
     assert not [path for path in Path(webdir).rglob("*") if path.suffix == ".part"]
+
+
+def test_a_plot_about_the_whole_observation_and_the_name_of_the_processing_are_on_the_page(webdir, tmp_path):
+    path = tmp_path / "near.png"
+    path.write_bytes(b"picture")
+    plots = (Plot(title="Candidates near known FRBs", path=path),)
+    shown = replace(report(beam(3)), processing="offline processing", plots=plots)
+    page = Page(publish(shown, webdir))
+    assert "pictures/000.png" in page.links and not page.dead_links()
+    assert "Candidates near known FRBs" in page.text and "offline processing" in page.text
