@@ -62,7 +62,7 @@ def entry(report: ObservationReport, folders: tuple[str, str]) -> Entry:
         start=report.info.start.timestamp(),
         duration_s=report.info.duration_s,
         beams=len(states),
-        done=sum(state in (BeamState.DONE, BeamState.NO_AMBER) for state in states),
+        done=states.count(BeamState.DONE),
         waiting=states.count(BeamState.WAITING),
         candidates=len(candidates),
         probability=best.probability if best else None,
