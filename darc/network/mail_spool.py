@@ -17,6 +17,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darc import metrics
 from darc.network.mail import (
     MailError,
     MailRefusedError,
@@ -232,6 +233,7 @@ class Postman:
     def _give_up(self, path: Path, name: str, why: MailError) -> None:
         place = self._folder.put_aside(path)
         self._forget(path)
+        metrics.note_trigger("mail", metrics.FAILED, time.time())
         self._logger.error("mail %r given up, it is kept as %s: %s", name, place, why)
 
     def _remove(self, path: Path) -> None:
@@ -268,6 +270,7 @@ class Postman:
                 if not error.lasting:
                     self._warn(mail.subject, f"mail {mail.subject!r} waits: {error}")
                     continue
+                metrics.note_trigger("mail", metrics.FAILED, time.time())
                 self._logger.error("mail %r given up: %s", mail.subject, error)
                 left = None
             except MailError as error:
@@ -302,6 +305,7 @@ class Postman:
         served = [who for who in mail.recipients if who not in refused]
         if self._told.pop("", None):
             self._logger.info("the mail server takes mails again")
+        metrics.note_trigger("mail", metrics.SENT, time.time())
         self._logger.info("mail %r sent to %s", mail.subject, ", ".join(served) or "nobody")
         return replace(mail, recipients=later) if later else None
 

@@ -6,6 +6,7 @@ from email.message import EmailMessage
 
 import pytest
 
+from darc import metrics
 from darc.errors import DARCError
 from darc.lofar_trigger import LOFARTrigger, LOFARTriggerException, LOFARTriggerQueueServer
 from darc.network.mail import MailError
@@ -400,3 +401,24 @@ def test_a_key_that_others_can_read_is_refused(tmp_path):
 def test_the_server_is_one_as_the_standard_library_has_them():
     server = LOFARTriggerQueueServer(address=("127.0.0.1", 0), authkey=b"a-key-for-tests")
     assert isinstance(server, QueueServer) and callable(server.get_queue)
+
+
+def test_triggers_are_counted_by_what_became_of_them(service):
+    def counted():
+        outcomes = {each: metrics.TRIGGERS.labels("lofar", each)._value.get() for each in metrics.OUTCOMES}
+        return outcomes | {"latency": metrics.LATENCY.labels("lofar")._sum.get()}
+
+    before = counted()
+    service.clock = lambda: 1000.0
+    service.create_and_send([item(arrived=998.5), {"dm": 1}])
+    service.create_and_send(item(arrived="yesterday"))
+    service.lofar_host = "unreachable"
+    with pytest.raises(LOFARTriggerException):
+        service.create_and_send(item())
+    service.send_events = False
+    service.create_and_send(item())
+    assert {name: value - before[name] for name, value in counted().items()} == {
+        **{"sent": 2, "failed": 1, "disabled": 1, "refused": 1},
+        "latency": 1.5,
+    }
+    assert metrics.LAST_TRIGGER.labels("lofar", "disabled")._value.get() == 1000.0

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import json
+import logging
 import os
 import re
 import signal
@@ -15,8 +16,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from darc import metrics, metrics_store
+from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
 from darc.metrics_server import NodeCollector, NodeState
+from darc.outbox import Outbox
 from darc.processor_tools.ledger import Ledger
 from darc.processor_tools.progress import Progress
 
@@ -160,6 +163,31 @@ def test_a_follower_counts_what_came_since(folder):
     # the next observation starts from zero
     metrics.Follower(metrics.CANDIDATES).follow({("a stage",): 2})
     assert metrics.reading(folder)['darc_candidates_total{stage="a stage"}'] == 7
+
+
+def test_an_outbox_counts_what_waits_and_what_became_of_it():
+    def counted():
+        return [metrics.TRIGGERS.labels("i", each)._value.get() for each in (metrics.SENT, metrics.FAILED)]
+
+    def send(item):
+        seen.append(metrics.UNSENT.labels("i")._value.get())
+        if item == "bad":
+            raise DARCError("nobody there")
+
+    before, seen = counted(), []
+    outbox = Outbox("Stokes I", "i", send, logging.getLogger("darc.test"), lambda: 9.0)
+    outbox.put("good", 8.5)
+    outbox.put("bad")
+    outbox.close(20.0)
+    assert seen[-1] == 1
+    assert metrics.UNSENT.labels("i")._value.get() == 0
+    assert [after - each for after, each in zip(counted(), before, strict=True)] == [1, 1]
+
+
+def test_a_master_without_a_port_does_without_what_serves_metrics():
+    code = "import sys, darc.darc_master; print('prometheus_client' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"
 
 
 def test_stages_and_reasons_follow_a_ledger(folder):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from darc import metrics
 from darc.config import load_config
 from darc.errors import DARCError
 from darc.network import mail_spool
@@ -121,6 +122,18 @@ def test_a_mail_that_is_refused_for_now_does_not_hold_up_the_others(site: Site) 
     del site.answers["first"]
     assert site.go_round(after_s=1.0) == []
     assert site.go_round() == ["first"]
+
+
+def test_mails_are_counted_once_it_is_known_what_became_of_them(site: Site) -> None:
+    def counted() -> list[float]:
+        return [metrics.TRIGGERS.labels("mail", each)._value.get() for each in (metrics.SENT, metrics.FAILED)]
+
+    before = counted()
+    site.answers.update(first=NEVER, second=LATER)
+    for text in ("first", "second", "third"):
+        site.add(text)
+    site.go_round()
+    assert [after - each for after, each in zip(counted(), before, strict=True)] == [1, 1]
 
 
 def test_a_mail_that_is_refused_for_good_is_put_aside_with_the_reason(site: Site, caplog) -> None:
