@@ -5,6 +5,7 @@ Nothing here asks a service: it has to be answered at once, also while all of th
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,7 +76,11 @@ def _observation(observation: Observation) -> ObservationDetails:
 def _figures(config: Config) -> dict[str, float]:
     from darc.metrics import reading  # noqa: PLC0415 (the master starts sooner, and may never be asked)
 
-    return reading(metrics_store.folder_in(config.darc_master.state_dir))
+    try:
+        return reading(metrics_store.folder_in(config.darc_master.state_dir))
+    except (OSError, ValueError, RuntimeError) as error:  # damaged; all the rest is told still
+        logging.getLogger("darc.master").warning("the figures of this node cannot be read: %s", error)
+        return {}
 
 
 def last_triggers(figures: Mapping[str, float]) -> dict[str, LastTrigger]:

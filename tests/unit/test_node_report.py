@@ -1,6 +1,8 @@
 """What a node tells of itself: disks and the ends of log files."""
 
 import os
+import struct
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -8,7 +10,7 @@ import yaml
 from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats.node_details import LastTrigger
-from darc.node_report import disks, last_lines, last_triggers, log_tail
+from darc.node_report import disks, last_lines, last_triggers, log_tail, node_details
 
 
 @pytest.fixture
@@ -88,3 +90,15 @@ def test_the_last_trigger_of_a_kind_comes_with_what_became_of_it():
         'darc_triggers_total{kind="mail",outcome="sent"}': 7.0,
     }
     assert last_triggers(figures) == {"iquv": LastTrigger(120.0, "refused")}
+
+
+def test_damaged_figures_cost_only_themselves(config, tmp_path, caplog):
+    folder = tmp_path / "home" / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "counter_processor-0.db").write_bytes(struct.pack("<iii92x", 80, 0, 10_000))
+    supervisor = SimpleNamespace(handles={})
+    master = config.darc_master.model_copy(update={"state_dir": tmp_path / "home"})
+    damaged = config.model_copy(update={"darc_master": master})
+    details = node_details(damaged, supervisor, [], up_since=1.0, now=2.0)
+    assert (details.figures, details.time) == ({}, 2.0)
+    assert "cannot be read" in caplog.text
