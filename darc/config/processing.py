@@ -177,6 +177,8 @@ class OfflineProcessing(Section):
     triggering: Command
     classifier: Command
     calibration_tools: Command
+    known_frbs: FilePath | None
+    known_frbs_dm_window: NotNegative
     fetch_after_obs: Annotated[bool | str | list[Text] | None, Allowed("true, false, or a command")]
 
     @field_validator("dmmax")
