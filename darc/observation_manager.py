@@ -13,6 +13,9 @@ from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 
+#: Start method of the processes of observations: others inherit what threads hold, or import everything.
+START_METHOD = "forkserver"
+
 
 class ObservationManagerError(DARCError):
     """An observation cannot be taken in, or does not take a message."""

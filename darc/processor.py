@@ -10,14 +10,13 @@ from typing import Any
 
 from darc.base import UNNAMED
 from darc.network.process_queue import ProcessQueue
-from darc.observation_manager import ObservationManager
+from darc.observation_manager import START_METHOD, ObservationManager
 from darc.processor_tools.beam import ProcessorException
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import Clustering
 from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.hub import Processor
 from darc.processor_tools.sb_generator import SBGenerator
-from darc.processor_tools.step import START_METHOD
 from darc.processor_tools.visualizer import Visualizer
 
 __all__ = [

@@ -31,7 +31,7 @@ from darc.formats.overview import (
 )
 from darc.network.mail_spool import MailSpool, open_spool
 from darc.network.process_queue import ProcessQueue
-from darc.observation_manager import ObservationManager, Running
+from darc.observation_manager import START_METHOD, ObservationManager, Running
 from darc.observation_reporter import Reporter
 from darc.reporting.collect import SETTLED, collect_beam, has_results
 from darc.reporting.inquiry import problem_of
@@ -40,8 +40,6 @@ from darc.reporting.observed import beam_coordinates, observation_info, start_an
 from darc.reporting.report import BeamState, ObservationReport
 from darc.reporting.waiting import LateNews, Waiting
 
-#: Start method of the processes of observations: others inherit what threads hold, or import everything.
-START_METHOD = "forkserver"
 #: How often the process of an observation may die before it is left alone.
 DEATHS_MAX = 3
 #: A node asks its processor before it answers: longest wait for it in units of `control_timeout`.
@@ -66,6 +64,8 @@ class ProcessorMaster(DARCBase):
     check_interval: float
     max_wait_time: float
     late_time: float
+    #: from the start of the observation on
+    _reporting: Reporter
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,7 +78,6 @@ class ProcessorMaster(DARCBase):
         self._awaited: set[int] = set()
         self._reasons: dict[int, str] = {}
         self._problems: dict[str, str] = {}
-        self._reporter: Reporter | None = None
         self._thread: Thread | None = None
 
     # --- the process ---------------------------------------------------------------------------------------
@@ -87,9 +86,8 @@ class ProcessorMaster(DARCBase):
         """Abort observation when stopping service."""
         if self._thread is not None:
             self._thread.join(LONGEST_WAIT_S)
-        if self._reporter is not None:
             # what is not sent now waits on disk for the manager
-            self._reporter.close(LONGEST_WAIT_S if self._terminated else LAST_WAIT_S)
+            self._reporting.close(LONGEST_WAIT_S if self._terminated else LAST_WAIT_S)
 
     def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
         """Parse obs config and start to work on the observation, in a thread.
@@ -114,12 +112,13 @@ class ProcessorMaster(DARCBase):
         start_unix, duration_s = start_and_duration(obs_config, self.instrument)
         self._end_unix = start_unix + duration_s
         self._task_id = parsets.task_id(obs_config)
+        parsets.freq_mhz(obs_config, self.instrument)  # refused now, rather than after the observation
         workers = {worker.beam: worker.name for worker in self.config.nodes.workers}
         self.nodes = {cb: workers.get(cb, "") for cb in sorted(set(obs_config.get("beams") or workers))}
         self.result_dir = self._get_result_dir()
-        self._reporter = Reporter(observation_label(obs_config), self.result_dir, self.config, self.logger)
+        self._reporting = Reporter(observation_label(obs_config), self.result_dir, self.config, self.logger)
         self._reasons = {cb: "no node has this beam" for cb, node in self.nodes.items() if not node}
-        if mailed := self._reporter.mailed:
+        if mailed := self._reporting.mailed:
             self._reasons |= mailed.reasons
         else:
             self._awaited = {cb for cb, node in self.nodes.items() if node}
@@ -162,12 +161,6 @@ class ProcessorMaster(DARCBase):
         self._wait_for_late_results(report)
         self.stop()
 
-    @property
-    def _reporting(self) -> Reporter:
-        if self._reporter is None:
-            raise DARCError("there is no observation to report")
-        return self._reporter
-
     def _get_result_dir(self) -> Path:
         """Get result directory from worker processor config.
 
@@ -177,7 +170,7 @@ class ProcessorMaster(DARCBase):
         worker = next(filter(None, self.nodes.values()), None)
         config = load_config(self.config_file, worker) if worker else self.config
         names = (
-            parsets.check_path_component(key, str(self.obs_config.get(key, "")))
+            parsets.check_path_component(key, str(self.obs_config.get(key) or ""))
             for key in ("date", "datetimesource")
         )
         return Path(config.processor.result_dir, *names)
@@ -262,9 +255,8 @@ class ProcessorMaster(DARCBase):
         """Wait for the results that were not there in time; show them, and tell of them in few mails."""
         news, reporting = LateNews(), self._reporting
         while (mailed := reporting.mailed) is not None and not self._is_stopping():
-            last = self.clock() >= mailed.first_unix + self.late_time or all(
-                beam.state in SETTLED for beam in report.beams
-            )
+            complete = all(beam.state in SETTLED or not beam.node for beam in report.beams)
+            last = complete or self.clock() >= mailed.first_unix + self.late_time
             if beams := news.look(mailed.untold(report), last=last):
                 reporting.mail_late_results(report, beams)
             if last:

@@ -369,12 +369,16 @@ def test_a_beam_that_no_node_has_says_so_and_nobody_waits_for_it(world):
         world.write(beam)
     world.observe(beams=[*BEAMS, 12])
     assert "no node has this beam" in text(world.mails[0])
+    assert world.now - world.end < CHECK_S
 
 
-def test_an_observation_that_cannot_be_reported_ends_its_process(world):
+@pytest.mark.parametrize(
+    "wrong", [{"datetimesource": "../../etc"}, {"date": None}, {"duration": "long"}, {"freq": "high"}]
+)
+def test_an_observation_that_cannot_be_reported_ends_its_process(world, wrong):
     service = ProcessorMaster(queue.Queue(), config_file=world.config_file, node="master")
-    with pytest.raises(DARCError, match="datetimesource"):
-        service.start_observation({**world.obs_config(), "datetimesource": "../../etc"})
+    with pytest.raises(DARCError, match=next(iter(wrong))):
+        service.start_observation({**world.obs_config(), **wrong})
     assert service.source_queue.get(block=False) == "stop"
 
 
