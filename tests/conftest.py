@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,15 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data in {folder}: set DARC_REFERENCE_DATA to the folder that holds it")
     return folder
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Take a skipped test for a failed one where its reason is one of those that `$DARC_TEST_NO_SKIP` names."""
+    pattern = os.environ.get("DARC_TEST_NO_SKIP")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not pattern or reporter is None or exitstatus:
+        return
+    reasons = {str(report.longrepr) for report in reporter.stats.get("skipped", [])}
+    for reason in filter(re.compile(pattern).search, sorted(reasons)):
+        reporter.write_line(f"may not be skipped here: {reason}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
