@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How long an example takes depends on what else this machine does. The suite tries the same examples each time,
-# so that what passed here passes elsewhere; HYPOTHESIS_PROFILE=search looks for new ones.
+# How long an example takes depends on what else this machine does. The suite tries the same examples each
+# time, so that what passed here passes elsewhere; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
@@ -28,7 +28,7 @@ def reference_data() -> Path:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Take a skipped test for a failed one where its reason is one of those that `$DARC_TEST_NO_SKIP` names."""
+    """Take a skipped test for a failed one where `$DARC_TEST_NO_SKIP` names its reason."""
     pattern = os.environ.get("DARC_TEST_NO_SKIP")
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if not pattern or reporter is None or exitstatus:
