@@ -32,6 +32,7 @@ def result_mail(report: ObservationReport, *, max_candidates: int, link: str | N
         subject += f", {len(missing)} of {_number(len(report.beams), 'beam')} missing"
     parts = [
         _parameters(report, link),
+        *(["\n".join(["Problems", *report.problems])] if report.problems else []),
         *_candidates(candidates, max_candidates),
         "Beams\n" + beam_table(report.beams),
     ]

@@ -96,6 +96,7 @@ class ObservationReport:
         written: when the report was made, with time zone UTC
         processing: name of the processing that gave them; empty: that in real time
         plots: plots about the observation as a whole
+        problems: what went wrong with the observation as a whole, a line each
     """
 
     info: ObservationInfo
@@ -103,6 +104,7 @@ class ObservationReport:
     written: datetime
     processing: str = ""
     plots: tuple[Plot, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def candidates(self) -> list[Candidate]:

@@ -133,3 +133,8 @@ def test_the_warning_names_the_file_that_is_waited_for_and_how_to_make_it(folder
 def test_the_subject_names_a_processing_other_than_that_in_real_time():
     subject, _ = result_mail(replace(report(beam(0)), processing="offline"), max_candidates=1, link=None)
     assert " (offline): 0 candidates" in subject
+
+
+def test_problems_with_the_whole_observation_are_told():
+    _, text = result_mail(replace(report(beam(0)), problems=("no list",)), max_candidates=1, link=None)
+    assert "Problems\nno list\n" in text

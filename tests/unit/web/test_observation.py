@@ -255,7 +255,8 @@ def test_a_plot_about_the_whole_observation_and_the_name_of_the_processing_are_o
     path = tmp_path / "near.png"
     path.write_bytes(b"picture")
     plots = (Plot(title="Candidates near known FRBs", path=path),)
-    shown = replace(report(beam(3)), processing="offline processing", plots=plots)
+    shown = replace(report(beam(3)), processing="offline processing", plots=plots, problems=("a < b",))
     page = Page(publish(shown, webdir))
     assert "pictures/000.png" in page.links and not page.dead_links()
     assert "Candidates near known FRBs" in page.text and "offline processing" in page.text
+    assert "a < b" in page.text
