@@ -20,7 +20,7 @@ from darc.definitions import Instrument
 from darc.formats import candidate as candidates
 from darc.formats.amber import header
 from darc.formats.parset import load_obs_config
-from darc.formats.results import Summary, parse_pulses, parse_summary, parse_triggers
+from darc.formats.results import Summary, parse_pulses, parse_summary, parse_triggers, picture_name
 from darc.network.process_queue import ProcessQueue
 from darc.processor import ProcessorManager
 from darc.processor_tools.beam import ObservedBeam
@@ -212,6 +212,8 @@ def node(tmp_path):
 def check_complete(observed):
     """Check that all bursts, and nothing else, came through."""
     assert observed.summary() == Summary(5, 5, 4, 4), observed.node.log()
+    # whoever sees the summary finds the pictures
+    assert all((observed.results / picture_name(BEAM, row)).is_file() for row in range(4))
     triggers = sorted(observed.triggers(), key=lambda trigger: trigger.time_s)
     assert [trigger.dm for trigger in triggers] == [burst.dm for burst in BURSTS]
     for trigger, burst in zip(triggers, BURSTS, strict=True):

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from darc.config import load_config
-from darc.formats.candidate import Candidate, write
+from darc.formats.candidate import Candidate, read, write
+from darc.formats.results import Trigger, build_triggers, parse_triggers
+from darc.processor_tools.pages import write_pages
 from darc.processor_tools.panels import Observed
 from darc.processor_tools.pictures import PicturesError, write_pictures
 
@@ -58,6 +60,23 @@ def test_a_damaged_candidate_costs_only_its_own_picture(tmp_path):
     assert list(damaged) == [files[1]]
     assert "damaged" in damaged[files[1]]
     assert names(tmp_path) == ["000.png", "002.png"]
+
+
+def test_plots_stand_in_the_order_of_the_list_of_kept_candidates(tmp_path):
+    ranks = [(0.5, 9.0), (None, 50.0), (0.9, 10.0), (0.0, 60.0), (0.9, 20.0), (None, 40.0)]
+    kept = [replace(PULSE, prob_freqtime=p, snr=snr, toa_s=float(i)) for i, (p, snr) in enumerate(ranks)]
+    settings = DEFAULTS.model_copy(update={"plot_types": ["1d_time"]})
+    files = [write(tmp_path / "data", candidate) for candidate in kept]
+    placed = write_pages(tmp_path / "CB07.pdf", files, settings, OBSERVED)
+    listed = parse_triggers(
+        build_triggers(
+            Trigger(
+                cb=7, snr=c.snr, dm=c.dm, time_s=c.toa_s, downsamp=25, sb=1, probability=c.probability or 0
+            )
+            for c in kept
+        )
+    )
+    assert [read(file).toa_s for file in placed.page] == [row.time_s for row in listed]
 
 
 def test_pictures_of_an_earlier_run_do_not_stay(tmp_path):

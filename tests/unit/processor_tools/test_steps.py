@@ -393,6 +393,7 @@ def test_a_damaged_candidate_costs_its_own_panel_only(step, caplog):
     assert isinstance(answer(one), Drawn)
     assert (one.beam.result_folder / "CB03.pdf").stat().st_size > 1000
     assert f"{damaged}: not plotted" in caplog.text
+    assert [path.name for path in (one.beam.result_folder / "CB03_pictures").iterdir()] == ["000.png"]
 
 
 def test_pages_that_cannot_be_written_are_an_error_in_the_log_and_over(step, caplog):
