@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import compress
@@ -86,7 +87,8 @@ def plot_near_known_frbs(
         DARCError: the list of known bursts is absent or wrong, or the plot cannot be written
     """
     settings, path = config.offline_processing, folder / PLOT_NAME
-    path.unlink(missing_ok=True)
+    with suppress(OSError):  # of an earlier time, when there was something to show
+        path.unlink()
     if settings.known_frbs is None:
         _logger.info("no plot of known FRBs: offline_processing.known_frbs names no list of them")
         return None
