@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +23,11 @@ class _Context(logging.Filter):
         super().__init__()
         self.service = service
         self.observation = ""
+        self.of_thread = threading.local()
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.service = self.service
-        record.observation = self.observation
+        record.observation = getattr(self.of_thread, "observation", self.observation)
         return True
 
 
@@ -72,6 +74,11 @@ def set_up_logging(service: str, log_file: Path | str | None, level: str = "INFO
 def set_observation(label: str | None) -> None:
     """Name the observation that following lines belong to; None: no observation."""
     _context.observation = f" [{label}]" if label else ""
+
+
+def set_observation_of_thread(label: str) -> None:
+    """Name the observation that all lines of this thread belong to."""
+    _context.of_thread.observation = f" [{label}]"
 
 
 class Burst:

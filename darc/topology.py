@@ -35,6 +35,7 @@ SERVICES = {
     "amber_clustering": Service("AMBERClustering", WORKER, target="dada_trigger"),
     "dada_trigger": Service("DADATrigger", WORKER),
     "processor": Service("ProcessorManager", WORKER),
+    "offline_processing": Service("OfflineProcessing", (*WORKER, *MASTER)),
     "lofar_trigger": Service("LOFARTrigger", MASTER),
     "voevent_generator": Service("VOEventGenerator", MASTER),
     "processor_master": Service("ProcessorMasterManager", MASTER),

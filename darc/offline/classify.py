@@ -81,9 +81,15 @@ def first_gpu(gpus: int | str | Iterable[int] | None) -> int | None:
     return int(first) if first else None
 
 
-def classify_candidates(work: Work, account: Account) -> Done:
-    """Classify the merged candidates; store the verdicts, also in the files of those that are kept."""
-    verdicts = classify_file(work.merged, work.settings, account)
+def classify_candidates(work: Work, account: Account, path: Path | None = None) -> Done:
+    """Classify the merged candidates; store the verdicts, also in the files of those that are kept.
+
+    Args:
+        work: what is processed
+        account: where is told how far it is
+        path: file of the merged candidates; None: where they usually are
+    """
+    verdicts = classify_file(path or work.merged, work.settings, account)
     files = candidate_files(work)
     for file, verdict in zip(files, verdicts, strict=True):
         account.check()

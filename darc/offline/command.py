@@ -14,9 +14,8 @@ from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
 from darc.offline.plan import Account
-from darc.offline.process import process
+from darc.offline.process import local_workers, process
 from darc.offline.work import Work
-from darc.offline.workers import Processes
 
 _logger = logging.getLogger("darc.offline")
 
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     try:
         config = load_config(options.site_config, options.node)
-        log_file = options.log_file or config.offline_processing.log_file
+        log_file = config.offline_processing.log_file
         logs.set_up_logging("offline_processing", log_file, config.logging.level)
         outcomes = [_process(Path(parset), config, options) for parset in options.parsets]
     except DARCError as error:
@@ -57,7 +56,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="repeat a step and all that follow from it, although it is done; without STEP, everything",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that extract [numthread]")
-    parser.add_argument("--log-file", metavar="FILE", help="where the log goes [that of offline_processing]")
     parser.add_argument("--site-config", metavar="FILE", help="configuration of the site")
     parser.add_argument("--node", metavar="NAME", help="name of the node, as the configuration has it")
     options = parser.parse_args(arguments)
@@ -73,7 +71,7 @@ def _process(parset: Path, config: Config, options: argparse.Namespace) -> bool:
         logs.set_observation(work.beam.label)
         progress = Progress(f"{work.beam.label} CB{work.beam.beam:02d}", sys.stdout)
         account = Account(report=progress.report)
-        workers = Processes(options.workers or config.offline_processing.numthread)
+        workers = local_workers(work, options.workers)
         done = process(work, account, again=options.again, workers=workers)
     except DARCError as error:
         _logger.error("%s: not processed: %s", parset, error)

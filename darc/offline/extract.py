@@ -48,8 +48,6 @@ class Job:
         beam_settings: how synthesised beams are made
         tied_array: beams of clusters are tied-array beams
         folder: for the candidates
-        log_file: for the workers
-        log_level: lowest level that is logged
     """
 
     beam: ObservedBeam
@@ -57,8 +55,6 @@ class Job:
     beam_settings: SBGenerator
     tied_array: bool
     folder: Path
-    log_file: Path
-    log_level: str
 
 
 @dataclass(frozen=True)
@@ -94,17 +90,15 @@ def candidate_file(folder: Path, number: int) -> Path:
 
 @dataclass
 class _Prepared:
-    """What a worker keeps from one chunk to the next."""
+    """What a worker keeps from one chunk to the next: settings and memory, but no open file."""
 
     job: Job | None = None
     extractor: BeamExtractor | None = None
 
     def extractor_for(self, job: Job) -> BeamExtractor:
         if self.extractor is None or job != self.job:
-            if self.extractor is not None:
-                self.extractor.close()
-                self.extractor = None
             warm_up()
+            self.job, self.extractor = None, None
             self.extractor = BeamExtractor(
                 job.beam, job.settings, job.beam_settings, _logger, tied_array=job.tied_array
             )
@@ -120,30 +114,29 @@ def extract_chunk(chunk: Chunk) -> list[Outcome]:
 
     A cluster whose candidate is there already is not extracted again.
     """
-    outcomes = []
-    for cluster in chunk.clusters:
-        path = candidate_file(chunk.job.folder, cluster.number)
-        if path.exists():
-            outcomes.append(Outcome(cluster.number))
-            continue
-        try:
-            found = _prepared.extractor_for(chunk.job).extract(cluster)
-            candidates.write(path, found)
-        except DARCError as error:
-            _logger.info("%s: skipped: %s", cluster, error)
-            outcomes.append(Outcome(cluster.number, reason_for(error), str(error)))
-        else:
-            _logger.info("%s: extracted with S/N %.1f", cluster, found.snr)
-            outcomes.append(Outcome(cluster.number))
-    return outcomes
+    logs.set_observation_of_thread(chunk.job.beam.label)
+    try:
+        extractor = _prepared.extractor_for(chunk.job)
+    except DARCError as error:
+        return [Outcome(cluster.number, reason_for(error), str(error)) for cluster in chunk.clusters]
+    try:
+        return [_extract(extractor, chunk.job.folder, cluster) for cluster in chunk.clusters]
+    finally:
+        extractor.close()
 
 
-def extract_in_worker(chunk: Chunk) -> list[Outcome]:
-    """Do the same in a process that does nothing else, and has no log yet."""
-    if _prepared.job is None:
-        logs.set_up_logging("offline_processing", chunk.job.log_file, chunk.job.log_level)
-    logs.set_observation(chunk.job.beam.label)
-    return extract_chunk(chunk)
+def _extract(extractor: BeamExtractor, folder: Path, cluster: Cluster) -> Outcome:
+    path = candidate_file(folder, cluster.number)
+    if path.exists():
+        return Outcome(cluster.number)
+    try:
+        found = extractor.extract(cluster)
+        candidates.write(path, found)
+    except DARCError as error:
+        _logger.info("%s: skipped: %s", cluster, error)
+        return Outcome(cluster.number, reason_for(error), str(error))
+    _logger.info("%s: extracted with S/N %.1f", cluster, found.snr)
+    return Outcome(cluster.number)
 
 
 # --- where the work is handed out --------------------------------------------------------------------------
@@ -154,7 +147,6 @@ def extract_clusters(
     part: Part,
     workers: Workers,
     account: Account,
-    function: Callable[[Chunk], list[Outcome]] = extract_in_worker,
     clock: Callable[[], float] = time.monotonic,
 ) -> Done:
     """Extract the clusters of a part, the brightest first, until all are done or the time is over.
@@ -165,10 +157,7 @@ def extract_clusters(
         OfflineError: the list of clusters cannot be read, or outcomes cannot be written
     """
     clusters = read_clusters(part)
-    job = Job(
-        work.beam, work.extractor, work.config.sb_generator, work.tied_array, part.candidates,
-        work.settings.log_file, work.config.logging.level,
-    )  # fmt: skip
+    job = Job(work.beam, work.extractor, work.config.sb_generator, work.tied_array, part.candidates)
     part.candidates.mkdir(parents=True, exist_ok=True)
     outcomes = _known(part)
     chunks = (Chunk(job, tuple(chunk)) for chunk in _chunks(c for c in clusters if c.number not in outcomes))
@@ -187,12 +176,12 @@ def extract_clusters(
         account.report("extract", len(outcomes), len(clusters))
 
     deadly: list[Chunk] = []
-    for chunk, found in workers.results(function, in_time(), account.check):
+    for chunk, found in workers.results(extract_chunk, in_time(), account.check):
         if found is None:
             deadly += [Chunk(job, (cluster,)) for cluster in chunk.clusters]
         else:
             take(chunk, found)
-    for chunk, found in workers.results(function, deadly, account.check):
+    for chunk, found in workers.results(extract_chunk, deadly, account.check):
         take(chunk, found or [Outcome(chunk.clusters[0].number, DEADLY)])
     for cluster in clusters:
         outcomes.setdefault(cluster.number, Outcome(cluster.number, NO_TIME))

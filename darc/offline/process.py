@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
+from darc import logs
 from darc.offline.amber_files import merge_amber_files
 from darc.offline.classify import classify_candidates
 from darc.offline.clusters import find_clusters
@@ -46,6 +47,13 @@ def steps_of(work: Work, workers: Workers) -> list[Step]:
     return [*steps, Step("gather", gather, work.mark("gather"), work.results[1:], after=before)]
 
 
+def local_workers(work: Work, number: int | None = None) -> Processes:
+    """Return processes of this machine; as many as the configuration says if no number is given."""
+    settings, level = work.settings, work.config.logging.level
+    set_up = partial(logs.set_up_logging, "offline_processing", settings.log_file, level)
+    return Processes(number or settings.numthread, set_up)
+
+
 def process(
     work: Work, account: Account, *, again: Collection[str] = (), workers: Workers | None = None
 ) -> list[str]:
@@ -62,4 +70,4 @@ def process(
         Interrupted: the work was ended from outside
     """
     with work.locked():
-        return carry_out(steps_of(work, workers or Processes(work.settings.numthread)), account, again)
+        return carry_out(steps_of(work, workers or local_workers(work)), account, again)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,23 @@ class Work:
         """
         result_dir = config.offline_processing.result_dir
         return cls(ObservedBeam.of(obs_config, config, output_subdir=SUBDIR, result_dir=result_dir), config)
+
+    def with_files(self, name: str, tab: int | None) -> Work:
+        """Return the same with other filterbank files.
+
+        Args:
+            name: full path of the file of a TAB or of the incoherent beam, or that of the files of all TABs
+                up to the underscore before the number
+            tab: the TAB; None: the files of all
+        """
+        files = [Path(f"{name}_{number:02d}.fil") for number in range(self.beam.ntab)]
+        if self.beam.ntab == 1:
+            files = [Path(name)]
+        elif tab is not None:
+            files = [
+                Path(name) if number == tab else path for number, path in enumerate(self.beam.filterbanks)
+            ]
+        return replace(self, beam=replace(self.beam, filterbanks=tuple(files)))
 
     @property
     def settings(self) -> OfflineProcessing:

@@ -65,14 +65,19 @@ class Processes:
 
     Args:
         number: how many
+        set_up: what each does first, such as to open its log; of a module, so that it is found there
         stuck_s: time in s after which one that does not answer is killed
         clock: monotonic time in s
     """
 
     def __init__(
-        self, number: int, stuck_s: float = STUCK_S, clock: Callable[[], float] = time.monotonic
+        self,
+        number: int,
+        set_up: Callable[[], object] = dict,
+        stuck_s: float = STUCK_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.number, self.stuck_s, self._clock = number, stuck_s, clock
+        self.number, self.set_up, self.stuck_s, self._clock = number, set_up, stuck_s, clock
 
     def results(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], check: Callable[[], None]
@@ -118,7 +123,7 @@ class Processes:
             if attempt is None:
                 return
             if not free:
-                free.append(_Hand(function))
+                free.append(_Hand(function, self.set_up))
                 hands += free
             free.pop().give(attempt, self._clock())
 
@@ -145,12 +150,12 @@ class _Attempt(Generic[Task]):
 class _Hand(Generic[Task]):
     """A process, and what it is at since when."""
 
-    def __init__(self, function: Callable[[Task], Any]) -> None:
+    def __init__(self, function: Callable[[Task], Any], set_up: Callable[[], object]) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self.connection, theirs = context.Pipe()
         with theirs:
-            self.process = context.Process(target=_work, args=(theirs, function), daemon=True)
+            self.process = context.Process(target=_work, args=(theirs, function, set_up), daemon=True)
             self.process.start()
         self.attempt: _Attempt[Task] | None = None
         self.since = 0.0
@@ -172,12 +177,13 @@ class _Hand(Generic[Task]):
         self.connection.close()
 
 
-def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
+def _work(connection: Connection, function: Callable[[Any], Any], set_up: Callable[[], object]) -> None:
     """Do tasks until there are no more, or nobody is there to give them: the top of a process."""
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C goes to all; it is the parent that decides what ends
     try:
+        set_up()
         while True:
             connection.send(function(connection.recv()))
     except (EOFError, ConnectionError):

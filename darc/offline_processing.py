@@ -1,0 +1,351 @@
+"""Processing after an observation: a thread for each, which begins some time after its end.
+
+The steps are functions of `darc.offline`, which the command `darc process-offline` calls, too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from darc import logs
+from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
+from darc.errors import DARCError
+from darc.network.mail_spool import MailSpool, open_spool
+from darc.offline import gather
+from darc.offline.amber_files import merge_amber_files
+from darc.offline.classify import classify_candidates
+from darc.offline.clusters import find_clusters
+from darc.offline.extract import extract_clusters
+from darc.offline.merge import merge_candidates
+from darc.offline.plan import Account, Interrupted
+from darc.offline.process import local_workers, process
+from darc.offline.work import LAST_BEAM, Work
+
+
+class OfflineProcessingException(DARCError):  # noqa: N818 (documented name)
+    """An observation cannot be processed as asked."""
+
+
+class _Running:
+    """An observation that is processed, or waits for that."""
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self.aborted = threading.Event()
+        #: time in unix s at which somebody stopped it before its end
+        self.stopped_unix: float | None = None
+
+
+class OfflineProcessing(DARCBase):
+    """Full processing of observations after their end.
+
+    On a worker node: candidate clustering, extraction of filterbank data, classification, plots, results;
+    folding of test pulsars and calibration with drift scans. On the master node: the summary of all beams.
+
+    An observation that is stopped is processed from then on; one that is aborted is dropped.
+    """
+
+    delay: float
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._running: dict[str, _Running] = {}
+        self._spool: MailSpool | None = None
+
+    def prepare(self) -> None:
+        """On the master node, send the mails that wait."""
+        if self.config.role == "master":
+            self._spool = open_spool(self.config, self.logger)
+
+    def cleanup(self) -> None:
+        """Drop what is processed; `darc process-offline` goes on where it was."""
+        threads = [running.thread for running in self._running.values() if running.thread]
+        for running in self._running.values():
+            running.aborted.set()
+        for thread in threads:
+            thread.join(LAST_WAIT_S / 2)
+        if self._spool is not None:
+            self._spool.close(LONGEST_WAIT_S)
+
+    # --- observations --------------------------------------------------------------------------------------
+
+    def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
+        """Process an observation once it has ended, in a thread of its own.
+
+        Args:
+            obs_config: observation configuration
+            reload: whether to read the service's configuration again
+
+        Raises:
+            OfflineProcessingException: it is processed already
+        """
+        super().start_observation(obs_config, reload)
+        label = observation_label(obs_config)
+        known = self._running.get(label)
+        if known is not None and known.thread is not None and known.thread.is_alive():
+            raise OfflineProcessingException(f"{label} is processed already, or waits for its end")
+        self._running = {
+            name: one for name, one in self._running.items() if one.thread and one.thread.is_alive()
+        }
+        self._running[label] = running = _Running()
+        target = (
+            self._start_observation_master if self.host_type == "master" else self._start_observation_worker
+        )
+        running.thread = threading.Thread(
+            target=self._logged, args=(label, target, obs_config), name=label, daemon=True
+        )
+        running.thread.start()
+
+    def _stop_observation(self, command: dict[str, Any]) -> None:
+        # several are processed at once, so that it need not be the one that was started last
+        self.stop_observation(command.get("obs_config") or {}, abort=bool(command.get("abort")))
+
+    def stop_observation(self, obs_config: dict[str, Any], abort: bool = False) -> None:
+        """Take note of the end of an observation.
+
+        Args:
+            obs_config: observation configuration
+            abort: drop what is processed of it; else it is processed from now on, if it had not ended yet
+        """
+        label = observation_label(obs_config)
+        running = self._running.get(label)
+        if running is None:
+            self.logger.info("%s is not processed here", label)
+        elif abort:
+            self.logger.info("%s is aborted", label)
+            running.aborted.set()
+        elif running.stopped_unix is None:
+            running.stopped_unix = self.clock()
+
+    def _logged(
+        self, label: str, start: Callable[[dict[str, Any], bool], None], obs_config: dict[str, Any]
+    ) -> None:
+        """Be the thread of an observation."""
+        logs.set_observation_of_thread(label)
+        try:
+            start(obs_config, False)
+        except DARCError as error:
+            self.logger.error("not processed: %s", error)
+        except Interrupted:
+            self.logger.warning("the processing was ended; `darc process-offline` goes on where it was")
+
+    def _start_observation_worker(self, obs_config: dict[str, Any], reload: bool = True) -> None:
+        """Process an observation on a worker node once it has ended; returns when all is done.
+
+        Args:
+            obs_config: observation configuration
+            reload: whether to read the service's configuration again
+
+        Raises:
+            DARCError: the configuration lacks something, or the observation is processed already
+            Interrupted: the observation was aborted, or this service is to end
+        """
+        if reload:
+            self.load_config()
+        work = Work.of(obs_config, self.config)
+        account = self._account(obs_config)
+        self._wait_for_end(obs_config, work.beam.end_unix)
+        account.check()
+        process(work, account)
+
+    def _start_observation_master(self, obs_config: dict[str, Any], reload: bool = True) -> None:
+        """Summarise an observation on the master node once all workers are done.
+
+        Args:
+            obs_config: observation configuration
+            reload: whether to read the service's configuration again
+
+        Raises:
+            DARCError: the configuration lacks something
+            Interrupted: the observation was aborted, or this service is to end
+        """
+        if reload:
+            self.load_config()
+        master, account = _part("master"), self._account(obs_config)
+        self._wait_for_end(obs_config, master.end_unix(obs_config, self.instrument))
+        account.check()
+        running = self._running.get(observation_label(obs_config)) or _Running()
+        master.process(obs_config, self.config, account, clock=self.clock, pause=running.aborted.wait)
+
+    def _account(self, obs_config: dict[str, Any]) -> Account:
+        running = self._running.get(observation_label(obs_config)) or _Running()
+        return Account(cancelled=lambda: running.aborted.is_set() or self._is_stopping())
+
+    def _wait_for_end(self, obs_config: dict[str, Any], end_unix: float) -> None:
+        """Wait until `delay` seconds after the end of the data, or until it is aborted."""
+        running = self._running.get(observation_label(obs_config)) or _Running()
+        while not self._is_stopping():
+            stopped = end_unix if running.stopped_unix is None else min(end_unix, running.stopped_unix)
+            remaining_s = stopped + self.delay - self.clock()
+            if remaining_s <= 0 or running.aborted.wait(min(remaining_s, LONGEST_WAIT_S)):
+                return
+
+    # --- steps ---------------------------------------------------------------------------------------------
+
+    def _merge_triggers(self, obs_config: dict[str, Any]) -> None:
+        """Merge AMBER triggers into one file.
+
+        Args:
+            obs_config: observation configuration
+        """
+        self._tell(merge_amber_files(self._work(obs_config), self._account(obs_config)).problems)
+
+    def _cluster(
+        self,
+        obs_config: dict[str, Any],
+        filterbank_name: str,
+        tab: int | None = None,
+        ind: int | None = None,
+        sbmin: int | None = None,
+        sbmax: int | None = None,
+        out: NDArray[np.integer] | None = None,
+    ) -> int:
+        """Cluster the merged triggers of some beams, and extract their data.
+
+        Args:
+            obs_config: observation configuration
+            filterbank_name: full path of the file (TAB, incoherent beam), or that of the files of all TABs
+                up to the underscore (SB)
+            tab: TAB to process; 0 for the incoherent beam; None: SBs
+            ind: place of the result in `out`
+            sbmin: first SB to process
+            sbmax: last SB to process
+            out: where the result is put
+
+        Returns:
+            number of clusters
+        """
+        first, last = (sbmin or 0, LAST_BEAM if sbmax is None else sbmax) if tab is None else (tab, tab)
+        work = self._work(obs_config).with_files(filterbank_name, tab)
+        part, account = work.part(first, last), self._account(obs_config)
+        found = find_clusters(work, part, account)
+        extracted = extract_clusters(work, part, local_workers(work), account)
+        self._tell([*found.problems, *extracted.problems])
+        number = found.numbers["ncand_trigger"]
+        if out is not None:
+            out[0 if ind is None else ind] = number
+        return number
+
+    def _merge_hdf5(self, obs_config: dict[str, Any], output_file: Path | str) -> int:
+        """Merge the extracted data into one file.
+
+        Args:
+            obs_config: observation configuration
+            output_file: the file
+
+        Returns:
+            number of candidates in it
+        """
+        return merge_candidates(self._work(obs_config), Path(output_file), self._account(obs_config))
+
+    def _classify(self, obs_config: dict[str, Any], input_file: Path | str) -> str:
+        """Classify the candidates of a merged file.
+
+        Args:
+            obs_config: observation configuration
+            input_file: the file
+
+        Returns:
+            path of the plots, which `_merge_plots` makes, without its suffix
+        """
+        work = self._work(obs_config)
+        classify_candidates(work, self._account(obs_config), Path(input_file))
+        return str(work.pages.with_suffix(""))
+
+    def _merge_plots(self, obs_config: dict[str, Any]) -> None:
+        """Plot the candidates that the classification kept to one PDF.
+
+        Args:
+            obs_config: observation configuration
+        """
+        self._tell(gather.draw_kept(self._work(obs_config), self._account(obs_config)).problems)
+
+    def _gather_results(self, obs_config: dict[str, Any], **kwargs: Any) -> None:
+        """Write the results to their place.
+
+        Args:
+            obs_config: observation configuration
+            kwargs: numbers of candidates, by the names of the summary; others are not used
+        """
+        account = self._account(obs_config)
+        account.numbers = {name: value for name, value in kwargs.items() if isinstance(value, int)}
+        gather.gather_results(self._work(obs_config), account)
+
+    def _work(self, obs_config: dict[str, Any]) -> Work:
+        return Work.of(obs_config, self.config)
+
+    def _tell(self, problems: Any) -> None:
+        for problem in problems:
+            self.logger.error("%s", problem)
+
+    # --- folding, drift scans, and the master node ---------------------------------------------------------
+
+    def _fold_pulsar(self, source: str, obs_config: dict[str, Any]) -> None:
+        """Fold a pulsar.
+
+        Args:
+            source: name of the pulsar, including B or J
+            obs_config: observation configuration
+        """
+        self._tell(_part("folding").fold(self._work(obs_config), source, self._account(obs_config)).problems)
+
+    def _run_calibration_tools(self, source: str, obs_config: dict[str, Any]) -> None:
+        """Measure the sensitivity with a drift scan.
+
+        Args:
+            source: name of the calibrator (like 3C296, not 3C286drift0107)
+            obs_config: observation configuration
+        """
+        self._tell(
+            _part("drift_scan").calibrate(self._work(obs_config), source, self._account(obs_config)).problems
+        )
+
+    def _get_overview(self, obs_config: dict[str, Any]) -> None:
+        """Write the overview of an observation.
+
+        Args:
+            obs_config: observation configuration
+        """
+        _part("master").write_overview(obs_config, self.config)
+
+    def _get_coordinates(self, obs_config: dict[str, Any]) -> tuple[float, float] | None:
+        """Write the coordinates of all compound beams of an observation.
+
+        Args:
+            obs_config: observation configuration
+
+        Returns:
+            RA and Dec of CB00 in degrees; None if it was not observed
+        """
+        coordinates: tuple[float, float] | None = _part("master").write_coordinates(obs_config, self.config)
+        return coordinates
+
+    def _plot_known_frb_cands(
+        self, obs_config: dict[str, Any], coord_cb00: tuple[float, float] | None
+    ) -> None:
+        """Plot the candidates near known fast radio bursts.
+
+        Args:
+            obs_config: observation configuration
+            coord_cb00: RA and Dec of CB00 in degrees
+        """
+        _part("master").plot_known_frbs(obs_config, self.config, coord_cb00)
+
+
+def _part(name: str) -> Any:
+    """Return a module of `darc.offline` that only some observations need.
+
+    Raises:
+        OfflineProcessingException: this installation does not have it
+    """
+    try:
+        return importlib.import_module(f"darc.offline.{name}")
+    except ModuleNotFoundError as error:
+        raise OfflineProcessingException(f"this version of DARC cannot do this: {error}") from error
