@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
-from darc.config import load_config
+from darc.config import ConfigError, load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.files import write_complete
@@ -42,10 +42,6 @@ from darc.reporting.waiting import LateNews, Waiting
 
 #: How often the process of an observation may die before it is left alone.
 DEATHS_MAX = 3
-#: A node asks its processor before it answers: longest wait for it in units of `control_timeout`.
-ANSWER_FACTOR = 2
-#: Folder below `state_dir` for the observations that are not finished.
-OPEN_FOLDER = "processor_master"
 
 
 class ProcessorMaster(DARCBase):
@@ -102,7 +98,9 @@ class ProcessorMaster(DARCBase):
         try:
             super().start_observation(obs_config, reload)
             self._take_in(obs_config)
-        except DARCError:
+        except DARCError as error:
+            # the configuration may be mended: the manager starts a process that died again
+            self._defective = isinstance(error, ConfigError)
             self.stop()
             raise
         self._thread = Thread(target=self._process_observation, name="observation", daemon=True)
@@ -237,7 +235,8 @@ class ProcessorMaster(DARCBase):
             True if node is online and at it, else False
         """
         (worker,) = (worker for worker in self.config.nodes.workers if worker.name == node)
-        timeout_s = ANSWER_FACTOR * self.config.darc_master.control_timeout
+        # as long as the node may wait for its processor, and as long again
+        timeout_s = 2 * self.config.darc_master.control_timeout
         self._problems[node] = problem = problem_of(worker, self._task_id, timeout_s)
         self.logger.info("%s: %s", node, problem or "works on this observation")
         return not problem
@@ -331,7 +330,7 @@ class ProcessorMasterManager(ObservationManager):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._open = OpenObservations(self.config.darc_master.state_dir / OPEN_FOLDER, self.logger)
+        self._open = OpenObservations(self.config.darc_master.state_dir / "processor_master", self.logger)
         self._deaths: Counter[str] = Counter()
         self._spool: MailSpool | None = None
 
@@ -362,8 +361,8 @@ class ProcessorMasterManager(ObservationManager):
         Raises:
             DARCError: this observation is worked on already, or has no task ID
         """
-        super().start_observation(obs_config, reload)
         self._open.keep(parsets.task_id(obs_config), obs_config)
+        super().start_observation(obs_config, reload)
 
     def stop_observation(self, obs_config: dict[str, Any], abort: bool = False) -> None:
         """Stop observation with task ID as given in parset.
@@ -395,6 +394,8 @@ class ProcessorMasterManager(ObservationManager):
             self.logger.warning("task %s is not finished, and worked on again", task)
             try:
                 self.start_observation(obs_config, reload=False)
+            except ConfigError as error:
+                self.logger.error("task %s waits: %s", task, error)
             except DARCError as error:
                 self.logger.error("task %s is given up: %s", task, error)
                 self._open.drop(task)

@@ -404,6 +404,14 @@ def test_the_end_of_the_service_leaves_mails_on_disk(world):
     assert len(closed) == 1
 
 
+def test_an_observation_that_the_configuration_does_not_let_start_is_tried_again(world):
+    service = ProcessorMaster(queue.Queue(), config_file=world.config_file, node="master")
+    world.config_file.write_text("nonsense: [")
+    with pytest.raises(DARCError):
+        service.start_observation(world.obs_config(), reload=True)
+    assert service._defective  # which the exit code of its process says
+
+
 # --- after a restart ---------------------------------------------------------------------------------------
 
 
@@ -557,6 +565,16 @@ def test_a_process_that_dies_is_started_again_but_not_for_ever(world, managers, 
     assert manager.observations == {} and "left alone" in caplog.text
 
 
+def test_a_configuration_that_is_wrong_for_a_while_costs_no_observation(world, managers, caplog):
+    manager, site = managers(), world.config_file.read_text()
+    world.config_file.write_text("nonsense: [")
+    manager._handle({"command": "start_observation", "obs_config": world.obs_config(), "reload_conf": True})
+    assert manager.observations == {} and "start_observation refused" in caplog.text
+    world.config_file.write_text(site)
+    manager.do_what_is_due()
+    assert list(manager.observations) == ["190518001"]
+
+
 def test_an_observation_that_is_told_again_after_a_restart_is_not_worked_on_twice(world, managers):
     managers().start_observation(world.obs_config())
     manager = managers()
@@ -565,8 +583,10 @@ def test_an_observation_that_is_told_again_after_a_restart_is_not_worked_on_twic
     assert len(manager.observations) == 1 and process_of(manager).source_queue.qsize() == 1
 
 
-def test_the_manager_sends_the_mails_that_wait(world, managers):
+def test_the_manager_sends_the_mails_that_wait(world, managers, monkeypatch):
     manager, closed = managers(), []
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", lambda: None)
+    monkeypatch.setattr("multiprocessing.set_forkserver_preload", lambda names: None)
     world.close = closed.append
     manager.prepare()
     manager.cleanup()
