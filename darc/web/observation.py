@@ -133,7 +133,10 @@ def _copy(source: Path, folder: Path, name: str, links: Links) -> None:
             return
         if not _is_copy(target, source):
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, aside)
+            # not its mode: a web server has to be able to read the copy
+            shutil.copyfile(source, aside)
+            found = source.stat()
+            os.utime(aside, ns=(found.st_atime_ns, found.st_mtime_ns))
             aside.replace(target)
     except OSError as error:
         raise WebError(f"{source}: cannot be copied to {target}: {error.strerror}") from error

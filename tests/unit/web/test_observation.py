@@ -181,6 +181,13 @@ def test_plots_are_renewed_when_they_change_and_stay_when_their_source_is_gone(w
     assert "pictures/CB00_000.png" in published(webdir, shown).links
 
 
+def test_copies_can_be_read_by_whoever_can_read_the_page(webdir, tmp_path):
+    pages = file(tmp_path / "CB00.pdf")
+    pages.chmod(0o600)
+    page = published(webdir, beam(0, pages=pages))
+    assert page.path.with_name("CB00.pdf").stat().st_mode == page.path.stat().st_mode
+
+
 def test_a_plot_that_is_not_there_is_not_linked(webdir, tmp_path):
     gone = Candidate(trigger=trigger(0), picture=tmp_path / "gone.png")
     page = published(webdir, beam(0, candidates=(gone,), pages=tmp_path / "gone.pdf"))
