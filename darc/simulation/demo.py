@@ -18,10 +18,12 @@ from typing import Any
 from darc.config import Config, load_config
 from darc.definitions import ARTS
 from darc.errors import DARCError
+from darc.formats.files import write_complete
 from darc.formats.parset import load_obs_config
 from darc.formats.results import pages_name
 from darc.formats.source_list import SourceList, load_source_list
 from darc.processor_tools.beam import ObservedBeam
+from darc.processor_tools.rfi_mask import PLACEHOLDER
 from darc.simulation.amber import Amber
 from darc.simulation.amber_writer import AmberWriter, Feed, Flushed, Recording, Together
 from darc.simulation.cluster import MASTER, Cluster, free_ports, worker
@@ -302,26 +304,37 @@ def inject(scenario: Scenario, folder: Path) -> Demo:
         "frbs": {scenario.source: scenario.source_dm},
         "instrument": INSTRUMENT,
     }
-    skies = {
-        beam: FilterbankSky(scenario.sky(beam), seed=beam, instrument=INSTRUMENT) for beam in scenario.beams
-    }
+    masked = scenario.masked(INSTRUMENT)
+    skies: dict[int, FilterbankSky] = {}
     feeds: dict[int, Feed] = {}
-    for beam, sky in skies.items():
+    for beam in scenario.beams:
         say(f"sky of beam {beam}: drawing noise and bursts, searching them as AMBER does")
+        bursts = scenario.sky(beam)
+        skies[beam] = sky = FilterbankSky(bursts, scenario.emissions(), seed=beam, instrument=INSTRUMENT)
         sky.prepare()
-        search = Search(sky, targets(sky))
+        # it looks for bursts only, since it leaves out the channels with interference
+        search = Search(sky, targets(FilterbankSky(bursts, seed=beam, instrument=INSTRUMENT)), zapped=masked)
         list(search)  # what it found once is at hand when it is due
         feeds[beam] = Together(search, Amber(scenario.interference(beam), seed=beam, instrument=INSTRUMENT))
     settings = {
         "instrument": {"nchan": INSTRUMENT.nchan, "min_freq_mhz": INSTRUMENT.min_freq_mhz},
         "amber_clustering": {"thresh_iquv": {"interval": IQUV_INTERVAL_S}},
-        # with so few channels, a bright burst is what stands out in each of them
+        # not channel by channel: with so few of them, a bright burst is what stands out in each
         "processor": {
             "result_dir": str(folder / "results"),
-            "extractor": {"rfi_clean_type": "none", "rfi_apply_mask": False},
+            "extractor": {"rfi_clean_type": "time", "rfi_mask": str(_write_mask(folder, masked))},
         },
     }
     return Demo(folder, observation, feeds, expect, settings, skies=skies, injections=scenario.injections)
+
+
+def _write_mask(folder: Path, channels: Sequence[int]) -> Path:
+    """Write which channels are left out, and return the path with a placeholder for the band's centre."""
+    path = folder / "rfi_masks" / f"zapped_channels_{PLACEHOLDER}.conf"
+    centre_mhz = INSTRUMENT.centre_freq_mhz(INSTRUMENT.min_freq_mhz)
+    name = path.name.replace(PLACEHOLDER, f"{centre_mhz:.0f}")
+    write_complete(path.with_name(name), "".join(f"{channel}\n" for channel in channels), DARCError)
+    return path
 
 
 def _replay(options: argparse.Namespace, folder: Path) -> Demo:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from darc.definitions import Instrument
+from darc.simulation.signals import Emission, channel_freqs_mhz, narrow_band
 from darc.simulation.sky import Burst, Pulsar, RfiStorm, Sky
 
 
@@ -29,6 +33,21 @@ class Injection:
 
 
 @dataclass(frozen=True)
+class Transmitter:
+    """Narrow-band interference that comes and goes, at a frequency that is known.
+
+    Attributes:
+        freq_mhz: its centre
+        width_mhz: width of its band
+        level: power while it sends, in units of the noise rms of a sample of a channel
+    """
+
+    freq_mhz: float
+    width_mhz: float
+    level: float
+
+
+@dataclass(frozen=True)
 class Scenario:
     """An observation of the fake telescope.
 
@@ -40,6 +59,8 @@ class Scenario:
         injections: bursts
         pulsars: by compound beam
         storms: by compound beam
+        impulses: broad-band interference in all beams
+        transmitters: narrow-band interference in all beams
     """
 
     source: str
@@ -49,6 +70,8 @@ class Scenario:
     injections: tuple[Injection, ...]
     pulsars: dict[int, tuple[Pulsar, ...]] = field(default_factory=dict)
     storms: dict[int, tuple[RfiStorm, ...]] = field(default_factory=dict)
+    impulses: tuple[Burst, ...] = ()
+    transmitters: tuple[Transmitter, ...] = ()
 
     @property
     def beams(self) -> tuple[int, ...]:
@@ -57,11 +80,30 @@ class Scenario:
 
     def sky(self, beam: int) -> Sky:
         """Return what a compound beam sees."""
+        injected = (injection.burst for injection in self.injections if injection.beam == beam)
         return Sky(
             self.duration_s,
-            bursts=tuple(injection.burst for injection in self.injections if injection.beam == beam),
+            bursts=(*injected, *self.impulses),
             pulsars=self.pulsars.get(beam, ()),
         )
+
+    def emissions(self) -> tuple[Emission, ...]:
+        """Return what the transmitters send."""
+        return tuple(
+            emission
+            for seed, each in enumerate(self.transmitters)
+            for emission in narrow_band(
+                each.freq_mhz, each.width_mhz, each.level, duration_s=self.duration_s, duty=0.5, seed=seed
+            )
+        )
+
+    def masked(self, instrument: Instrument) -> list[int]:
+        """Return the channels that transmitters reach, counted from the lowest frequency."""
+        freqs_mhz = channel_freqs_mhz(instrument)[::-1]
+        reached = np.zeros(freqs_mhz.size, bool)
+        for each in self.transmitters:
+            reached |= np.abs(freqs_mhz - each.freq_mhz) < (each.width_mhz + instrument.channel_width_mhz) / 2
+        return [int(channel) for channel in np.flatnonzero(reached)]
 
     def interference(self, beam: int) -> Sky:
         """Return what AMBER of a compound beam takes for signals besides."""
@@ -89,4 +131,7 @@ DEMO = Scenario(
     ),
     pulsars={1: (Pulsar(5.347, 12.0, 30.0, 0.1, 10, first_s=3.4),)},
     storms={0: (RfiStorm(25.0, 4.0, 20000.0, dm_scale=30.0, all_beams=True),)},
+    # during the repeater and the wide burst
+    impulses=(Burst(5.7, 0.0, 120.0, 3, None), Burst(23.1, 0.0, 120.0, 3, None)),
+    transmitters=(Transmitter(1381.0, 2.0, 10.0), Transmitter(1268.5, 4.0, 6.0)),
 )

@@ -191,6 +191,7 @@ class Search:
         targets: where to look, see `targets`.
         plans: what each instance searches; its data are downsampled by what its widths have in common.
         snr_min: AMBER's threshold.
+        zapped: channels that are left out, counted from the lowest frequency.
 
     """
 
@@ -201,6 +202,7 @@ class Search:
         *,
         plans: tuple[SearchPlan, ...] = ARTS_PLANS,
         snr_min: float = 8.0,
+        zapped: Sequence[int] = (),
     ) -> None:
         self.plans = plans
         self._source = source
@@ -211,6 +213,7 @@ class Search:
         self._table = sb_table(self._instrument)
         nchan = self._instrument.nchan
         self._subband = np.arange(nchan)[::-1] * self._instrument.nsubband // nchan
+        self._used = np.setdiff1d(np.arange(nchan), nchan - 1 - np.array(zapped, np.intp))
 
     @property
     def headers(self) -> tuple[bytes, ...]:
@@ -290,8 +293,9 @@ class Search:
         for trial, delay in delays.items():
             sums = np.zeros((instrument.ntab, instrument.nsubband, number), dtype)
             shifts = np.rint((delay - lowest) / down).astype(np.intp)
-            for channel, (subband, shift) in enumerate(zip(self._subband, shifts, strict=True)):
-                sums[:, subband] += data[:, channel, shift : shift + number]
+            for channel in self._used:
+                shift = shifts[channel]
+                sums[:, self._subband[channel]] += data[:, channel, shift : shift + number]
             yield trial, sums
 
     def _aligned(self, first: int, shifts: Integers, number: int, down: int) -> NDArray[np.uint16]:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from darc.simulation.demo import inject
-from darc.simulation.scenario import Injection, Scenario
+from darc.simulation.scenario import DEMO, Injection, Scenario
 from darc.simulation.sky import Burst, Pulsar
 
 SHORT = Scenario(
@@ -20,6 +20,8 @@ SHORT = Scenario(
         Injection("below the limit", 1, Burst(7.4, 100.0, 9.0, 5), iquv=False, alert=False, extracted=False),
     ),
     pulsars={1: (Pulsar(2.337, 12.0, 25.0, 0.2, 10),)},
+    impulses=(Burst(3.4, 0.0, 120.0, 3, None),),
+    transmitters=DEMO.transmitters,
 )
 
 
@@ -31,6 +33,8 @@ def test_every_burst_arrives_where_it_should_and_nothing_else_does(tmp_path, cap
         (pages,) = (tmp_path / "demo" / "results").glob(f"*/*/CB{beam:02d}.pdf")
         assert pages.read_bytes().startswith(b"%PDF")
     assert "e-mails about triggers to LOFAR: 2" in printed
+    for log in (tmp_path / "demo").glob("cluster/darc/log/processor.*"):
+        assert "no channel is masked" not in log.read_text()
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
     assert left.stdout == "", "processes are left"
 

@@ -66,6 +66,22 @@ def test_an_injected_burst_is_found_where_it_is(burst):
     assert abs(middle - burst.time_s / 81.92e-6 - length / 2) < 2 * max(length, best["integration_step"])
 
 
+def test_interference_in_channels_that_are_zapped_changes_nothing():
+    burst = Burst(0.7, 40.0, 30.0, 10, 4)
+    flicker = narrow_band(1400.0, 0.1, 10.0, duration_s=2.0, duty=0.5, slot_s=0.005)
+    channel = round((1400.0 - SMALL.min_freq_mhz) / SMALL.channel_width_mhz)  # from the lowest frequency
+
+    def snr(emissions, zapped):
+        quiet, sky = (
+            FilterbankSky(Sky(6 * BATCH_S, (burst,)), each, seed=1, instrument=SMALL)
+            for each in ((), emissions)
+        )
+        return brightest(found(Search(sky, targets(quiet), plans=PLANS, zapped=zapped)))["SNR"]
+
+    assert snr(flicker, ()) < 0.8 * snr((), ())
+    assert snr(flicker, (channel,)) == snr((), (channel,)) == pytest.approx(snr((), ()), rel=0.1)
+
+
 def test_dm_and_time_are_exact_for_a_burst_on_the_grid():
     burst = Burst(7000 * 81.92e-6, 60.0, 120.0, 25, 4)
     best = brightest(found(search(burst)))
