@@ -13,7 +13,7 @@ from darc import logs
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
-from darc.offline.plan import Account
+from darc.offline.plan import ALL, Account
 from darc.offline.process import local_workers, process
 from darc.offline.work import Work
 
@@ -27,7 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(options.site_config, options.node)
         log_file = config.offline_processing.log_file
         logs.set_up_logging("offline_processing", log_file, config.logging.level)
-        outcomes = [_process(Path(parset), config, options) for parset in options.parsets]
+        if options.dask or options.scheduler:
+            from darc.offline.dask_command import process_spread  # noqa: PLC0415 (few need it)
+
+            outcomes = process_spread(options, config)
+        else:
+            outcomes = [_process(Path(parset), config, options) for parset in options.parsets]
     except DARCError as error:
         print(f"darc process-offline: {error}", file=sys.stderr)
         return 1
@@ -50,12 +55,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--again",
         nargs="?",
         action="append",
-        const="amber",
+        const=ALL,
         default=[],
         metavar="STEP",
         help="repeat a step and all that follow from it, although it is done; without STEP, everything",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that extract [numthread]")
+    parser.add_argument("--dask", action="store_true", help="have all of it done by workers of dask")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="dask workers of a cluster, instead of some on this machine"
+    )
     parser.add_argument("--site-config", metavar="FILE", help="configuration of the site")
     parser.add_argument("--node", metavar="NAME", help="name of the node, as the configuration has it")
     options = parser.parse_args(arguments)

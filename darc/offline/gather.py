@@ -75,7 +75,9 @@ def gather_results(work: Work, account: Account) -> Done:
         OfflineError: a file cannot be written
     """
     pages, triggers, summary = work.results
-    if "plot" not in account.failed:
+    if "plot" in account.failed:
+        pages.unlink(missing_ok=True)
+    else:
         write_complete(pages, read_bytes(work.pages, _PAGES_BYTES_MAX, OfflineError), OfflineError)
     kept = kept_triggers(work) if "classify" not in account.failed else []
     write_complete(triggers, build_triggers(kept, tied_array=work.tied_array), OfflineError)

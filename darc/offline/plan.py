@@ -21,6 +21,9 @@ from darc.formats.files import read_text, shown, write_complete
 #: Largest mark that is read, in bytes.
 _MARK_BYTES_MAX = 2**20
 
+#: Asked for again, this means all steps.
+ALL = "all"
+
 _logger = logging.getLogger("darc.offline")
 
 
@@ -112,17 +115,18 @@ def to_do(steps: Sequence[Step], again: Collection[str] = ()) -> list[Step]:
 
     Args:
         steps: all steps, each after those it needs
-        again: names of steps that are to be done although they are
+        again: names of steps that are to be done although they are; `ALL` for all
 
     Raises:
         OfflineError: there is no step of such a name
     """
     names = [step.name for step in steps]
-    if unknown := sorted(set(again) - set(names)):
+    if unknown := sorted({*again} - {*names, ALL}):
         raise OfflineError(f"there is no step {', '.join(unknown)}; the steps are {', '.join(names)}")
     chosen: dict[str, Step] = {}
     for step in steps:
-        if step.name in again or not step.done or any(name in chosen for name in (*step.needs, *step.after)):
+        follows = any(name in chosen for name in (*step.needs, *step.after))
+        if follows or not step.done or {step.name, ALL}.intersection(again):
             chosen[step.name] = step
     return list(chosen.values())
 
@@ -145,11 +149,8 @@ def carry_out(steps: Sequence[Step], account: Account, again: Collection[str] = 
     chosen = to_do(steps, again)
     names = {step.name for step in chosen}
     for step in reversed(chosen):
-        interrupted = not step.mark.exists() and step.name not in again
-        if not interrupted or names.intersection(step.needs):
-            _remove((step.mark, *step.makes))
-        else:
-            _remove((step.mark,))
+        anew = step.mark.exists() or {step.name, ALL}.intersection(again) or names.intersection(step.needs)
+        _remove((step.mark, *step.makes) if anew else (step.mark,))
     for step in steps:
         account.check()
         if step.name in names:
@@ -169,7 +170,7 @@ def _carry_out(step: Step, account: Account) -> None:
     try:
         done = step.run(account)
         write_complete(step.mark, json.dumps(asdict(done), indent=1) + "\n", OfflineError)
-    except DARCError as error:
+    except (DARCError, OSError) as error:
         _logger.error("%s: failed: %s", step.name, error)
         account.failed.append(step.name)
         account.problems.append(f"{step.name}: failed: {error}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
+from pathlib import Path
 
 from darc import logs
 from darc.offline.amber_files import merge_amber_files
@@ -12,39 +13,31 @@ from darc.offline.clusters import find_clusters
 from darc.offline.extract import extract_clusters
 from darc.offline.gather import draw_kept, gather_results
 from darc.offline.merge import merge_step
-from darc.offline.plan import Account, Step, carry_out
+from darc.offline.plan import Account, Done, Step, carry_out
 from darc.offline.work import Work
 from darc.offline.workers import Processes, Workers
 
 
 def steps_of(work: Work, workers: Workers) -> list[Step]:
-    """Return the steps of the work on a beam; each has its name, and comes after those that it needs."""
+    """Return the steps of the work on a beam, each after those that it needs."""
+
+    def step(
+        name: str, run: Callable[[Account], Done], *makes: Path, needs: str = "", after: tuple[str, ...] = ()
+    ) -> Step:
+        return Step(name, run, work.mark(name), makes, (needs,) if needs else (), after)
+
     part = work.part()
+    extract = partial(extract_clusters, work, part, workers)
     steps = [
-        Step("amber", partial(merge_amber_files, work), work.mark("amber"), (work.amber,)),
-        Step(
-            "cluster", partial(find_clusters, work, part), work.mark("cluster"), (part.clusters,), ("amber",)
-        ),
-        Step(
-            "extract",
-            partial(extract_clusters, work, part, workers),
-            work.mark("extract"),
-            (part.extracted, part.candidates),
-            ("cluster",),
-        ),
-        Step("merge", partial(merge_step, work), work.mark("merge"), (work.merged,), ("extract",)),
-        Step(
-            "classify",
-            partial(classify_candidates, work),
-            work.mark("classify"),
-            (work.classified,),
-            ("merge",),
-        ),
-        Step("plot", partial(draw_kept, work), work.mark("plot"), (work.pages,), ("classify",)),
+        step("amber", partial(merge_amber_files, work), work.amber),
+        step("cluster", partial(find_clusters, work, part), part.clusters, needs="amber"),
+        step("extract", extract, part.extracted, part.candidates, needs="cluster"),
+        step("merge", partial(merge_step, work), work.merged, work.index, needs="extract"),
+        step("classify", partial(classify_candidates, work), work.classified, needs="merge"),
+        step("plot", partial(draw_kept, work), work.pages, needs="classify"),
     ]
-    before = tuple(step.name for step in steps)
-    gather = partial(gather_results, work)
-    return [*steps, Step("gather", gather, work.mark("gather"), work.results[1:], after=before)]
+    before = tuple(one.name for one in steps)
+    return [*steps, step("gather", partial(gather_results, work), *work.results[1:], after=before)]
 
 
 def local_workers(work: Work, number: int | None = None) -> Processes:

@@ -176,8 +176,13 @@ class Work:
         return self.folder / "data" / "data_full.hdf5"
 
     @property
+    def index(self) -> Path:
+        """Files of the candidates in that file, in its order."""
+        return self.merged.with_suffix(".json")
+
+    @property
     def classified(self) -> Path:
-        """Probabilities of the candidates in that file."""
+        """Probabilities of these candidates."""
         return self.folder / "data" / "classified.json"
 
     @property
