@@ -243,7 +243,10 @@ class OfflineProcessing(DARCBase):
         Returns:
             number of candidates in it
         """
-        return merge_candidates(self._work(obs_config), Path(output_file), self._account(obs_config))
+        work = self._work(obs_config)
+        number, problems = merge_candidates(work, Path(output_file), self._account(obs_config))
+        self._tell(problems)
+        return number
 
     def _classify(self, obs_config: dict[str, Any], input_file: Path | str) -> str:
         """Classify the candidates of a merged file.
