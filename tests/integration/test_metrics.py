@@ -31,7 +31,7 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + PATIENCE_S
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
-        time.sleep(0.02)
+        time.sleep(0.1)  # a scrape is work for those who start, too
     return value
 
 
