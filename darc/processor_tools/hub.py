@@ -81,7 +81,8 @@ class Processor(DARCBase):
         self.service_name = "processor"
         self.logger = logging.getLogger("darc.processor")
         self.ledger = Ledger()
-        self._progress = Progress()
+        # made where the observation starts: metrics do not cross over to another process
+        self._progress: Progress | None = None
         self.beam: ObservedBeam | None = None
         self._crews: dict[str, Crew] = {}
         self._look_at = 0.0
@@ -120,6 +121,7 @@ class Processor(DARCBase):
         except DARCError:
             self.stop()
             raise
+        self._progress = Progress()
         self._extraction = extraction_settings(self.config.processor.extractor)
         self._delay_s = self.config.processor.extractor.delay
         self._last_data_at = beam.end_unix + self._delay_s
@@ -264,7 +266,8 @@ class Processor(DARCBase):
         self._look_at = self.monotonic() + LOOK_INTERVAL_S
         self._read_and_process_data()
         self._finish()
-        self._progress.follow(self.ledger)
+        if self._progress is not None:
+            self._progress.follow(self.ledger)
 
     def _read_and_process_data(self) -> None:
         """Process incoming AMBER triggers: replace processes that died, and hand out what can be done."""
