@@ -53,12 +53,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("parsets", nargs="+", metavar="PARSET", help="configuration of an observation")
     parser.add_argument(
         "--again",
-        nargs="?",
-        action="append",
+        action="append_const",
         const=ALL,
         default=[],
+        help="repeat everything, although it is done",
+    )
+    parser.add_argument(
+        "--again-from",
+        action="append",
+        dest="again",
         metavar="STEP",
-        help="repeat a step and all that follow from it, although it is done; without STEP, everything",
+        help="repeat a step and all that follow from it; any other word is answered with their names",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that extract [numthread]")
     parser.add_argument("--dask", action="store_true", help="have all of it done by workers of dask")
@@ -86,7 +91,8 @@ def _process(parset: Path, config: Config, options: argparse.Namespace) -> bool:
         _logger.error("%s: not processed: %s", parset, error)
         print(f"{parset}: not processed: {error}", file=sys.stderr)
         return False
-    progress.end("complete" if done else "was complete already", account)
+    how = "not complete" if account.failed else "complete" if done else "was complete already"
+    progress.end(how, account)
     return not account.problems
 
 

@@ -2,14 +2,18 @@
 
 import multiprocessing
 import os
+import queue
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import yaml
 from pypdf import PdfReader
@@ -187,16 +191,16 @@ def started(tmp_path):
 
     def start(kind):
         multiprocessing.set_forkserver_preload(["darc.processor", "darc.offline_processing"])
-        queue = ProcessQueue()
-        service = kind(queue, config_file=tmp_path / "config.yaml", node="here", start_method="forkserver")
+        inbox = ProcessQueue()
+        service = kind(inbox, config_file=tmp_path / "config.yaml", node="here", start_method="forkserver")
         service.start()
-        services.append((service, queue))
-        return queue
+        services.append((service, inbox))
+        return inbox
 
     services = []
     yield start
-    for service, queue in services:
-        queue.put("stop")
+    for service, inbox in services:
+        inbox.put("stop")
         service.join(10)
         assert service.exitcode == 0
 
@@ -211,8 +215,8 @@ def until(condition, log):
 def test_real_time_and_offline_processing_find_the_same_bursts(observe, started, tmp_path):
     observed = observe()
     queues = [started(kind) for kind in (OfflineProcessing, ProcessorManager)]
-    for queue in queues:
-        queue.put({"command": "start_observation", "obs_config": observed.obs_config, "host_type": "worker"})
+    for inbox in queues:
+        inbox.put({"command": "start_observation", "obs_config": observed.obs_config, "host_type": "worker"})
     rows = [line for path in observed.amber for line in path.read_text().splitlines()]
     queues[1].put({"command": "trigger", "trigger": rows})
     queues[1].put({"command": "stop_observation", "obs_config": observed.obs_config})
@@ -229,11 +233,11 @@ def test_real_time_and_offline_processing_find_the_same_bursts(observe, started,
 def test_an_aborted_observation_is_dropped_and_a_stopped_one_processed(observe, started, tmp_path):
     now = datetime.now(UTC)
     one, other = observe(1, now), observe(2, now)
-    queue = started(OfflineProcessing)
+    inbox = started(OfflineProcessing)
     for observed in (one, other):
-        queue.put({"command": "start_observation", "obs_config": observed.obs_config, "host_type": "worker"})
-    queue.put({"command": "stop_observation", "obs_config": one.obs_config, "abort": True})
-    queue.put({"command": "stop_observation", "obs_config": other.obs_config})
+        inbox.put({"command": "start_observation", "obs_config": observed.obs_config, "host_type": "worker"})
+    inbox.put({"command": "stop_observation", "obs_config": one.obs_config, "abort": True})
+    inbox.put({"command": "stop_observation", "obs_config": other.obs_config})
     until((other.results / f"CB{BEAM:02d}_summary.yaml").exists, tmp_path / "log")
     check_complete(other)
     assert not one.results.exists() and "is aborted" in (tmp_path / "log").read_text()
@@ -269,6 +273,49 @@ def die_once(chunk):
     except FileNotFoundError:
         return extract_chunk(chunk)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_is_ended_goes_on_where_it_was_and_leaves_no_process(observe, number):
+    observed = observe()
+    arguments = [str(observed.parset), "--site-config", str(observed.config), "--node", "here"]
+    code = "import sys; from darc.offline.command import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], start_new_session=True) as command:
+        log = observed.config.with_name("log")
+        until(lambda: "extract: begins" in (log.read_text() if log.exists() else ""), log)
+        command.send_signal(number)
+    assert command.returncode == (130 if number == signal.SIGINT else -number)
+    until(lambda: not processes_of_session(command.pid), log)
+    process_here(observed)
+    check_complete(observed)
+    assert not list(observed.output.rglob("*.part"))
+
+
+def processes_of_session(session):
+    """Process IDs of a session, in which no process of the tests is."""
+    command = ["ps", "-o", "pid=,stat=", "-s", str(session)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [line for line in answer.stdout.splitlines() if " Z" not in line]
+
+
+def test_the_documented_steps_do_the_same_one_by_one(observe):
+    observed = observe()
+    service = OfflineProcessing(queue.Queue(), config_file=observed.config, node="here")
+    obs_config = observed.obs_config
+    prefix = str(observed.output / "filterbank" / f"CB{BEAM:02d}")
+    numbers = np.zeros(2, int)
+    service._merge_triggers(obs_config)
+    service._cluster(obs_config, prefix, ind=0, sbmin=0, sbmax=2, out=numbers)
+    service._cluster(obs_config, prefix, ind=1, sbmin=3, sbmax=4, out=numbers)
+    assert numbers.tolist() == [3, 1]
+    path = observed.output / "triggers" / "data" / "data_full.hdf5"
+    assert service._merge_hdf5(obs_config, path) == 3
+    assert service._classify(obs_config, path).endswith(f"CB{BEAM:02d}_candidates_summary")
+    service._merge_plots(obs_config)
+    service._gather_results(
+        obs_config, ncand_raw=4, ncand_trigger=4, ncand_skipped=0, ncand_abovethresh=3, ncand_classifier=3
+    )
+    check_complete(observed)
 
 
 def test_tied_array_beams_are_processed_each_by_itself(observe):
