@@ -56,22 +56,35 @@ def read_bytes(path: Path, max_bytes: int, error_class: type[DARCError]) -> byte
     return content
 
 
-def write_complete(path: Path, content: str | bytes, error_class: type[DARCError]) -> None:
+def write_complete(
+    path: Path, content: str | bytes, error_class: type[DARCError], *, durable: bool = False
+) -> None:
     """Write a file that others wait for: it appears complete, in place of an older one, or not at all.
+
+    Args:
+        path: the file
+        content: text, which is written as UTF-8, or bytes
+        error_class: class of errors
+        durable: whether it has to survive a power cut from now on
 
     Raises:
         error_class: as `written_aside`
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    with written_aside(path, error_class) as aside:
+    with written_aside(path, error_class, durable=durable) as aside:
         aside.write_bytes(data)
 
 
 @contextmanager
-def written_aside(path: Path, error_class: type[DARCError]) -> Iterator[Path]:
+def written_aside(path: Path, error_class: type[DARCError], *, durable: bool = False) -> Iterator[Path]:
     """Give a path beside that of a file, `<name>.<process>.part`; what is written there is then renamed.
 
     Missing folders are made. Where something fails, nothing is left.
+
+    Args:
+        path: the file
+        error_class: class of errors
+        durable: whether it has to survive a power cut from now on, for which the disk is waited for
 
     Raises:
         error_class: it could not be written; names the disk's mount point when that is full
@@ -81,13 +94,26 @@ def written_aside(path: Path, error_class: type[DARCError]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield aside
+            if durable:
+                _sync(aside)
             aside.replace(path)
+            if durable:
+                _sync(path.parent)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
     except OSError as error:
         reason = error.strerror or str(error)  # h5py gives no number
         raise error_class(f"{path}: cannot be written: {reason}{_advice(error, path)}") from error
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _advice(error: OSError, path: Path) -> str:

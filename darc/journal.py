@@ -1,0 +1,154 @@
+"""What a process is about to do and what came of it, written down so that its successor knows.
+
+An *intent* is written before something is done that must not be lost, or not be done twice; its outcome is
+written afterwards. An intent without an outcome is *open*: whoever did it died meanwhile, and what that means
+depends on who was to receive it.
+
+The file has a line of JSON for each. Intents are on disk before `intend` returns, also after a power cut;
+outcomes are not waited for, so that a power cut may open an intent again. A line that was written in part is
+passed over. A disk that takes nothing stops nobody: that is logged once, and the journal goes on in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from darc.errors import DARCError
+from darc.formats.files import write_complete
+
+#: Size of the file in bytes from which it is written anew without what is settled.
+LONG_BYTES = 1 << 18
+
+
+class JournalError(DARCError):
+    """The journal cannot be written."""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a process is about to do.
+
+    Attributes:
+        kind: what it is, such as `lofar`
+        key: identifies it in the journal
+        content: what is needed to do it
+    """
+
+    kind: str
+    key: str
+    content: dict[str, Any]
+
+
+class Journal:
+    """The intents of one process at a time; safe to use from several of its threads.
+
+    Args:
+        path: the file, which may exist or not
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._logger = logging.getLogger("darc.journal")
+        self._lock = threading.Lock()
+        self._open: dict[str, Intent] = {}
+        # whether the last attempt to write failed, and may have left a part of a line
+        self._failing = False
+        self._bytes = self._long_bytes = 0
+        self._read()
+        if self.path.exists():
+            self._rewrite()
+
+    def intend(self, kind: str, key: str, content: dict[str, Any]) -> None:
+        """Write down what is about to be done; it takes the place of an open intent with the same key.
+
+        Args:
+            kind: what it is
+            key: identifies it
+            content: what is needed to do it, of plain values
+
+        Raises:
+            TypeError: the content has other values
+        """
+        intent = Intent(kind, key, content)
+        line = json.dumps({"intent": asdict(intent)})
+        with self._lock:
+            self._open[key] = intent
+            self._append(line, durable=True)
+
+    def settle(self, key: str, outcome: str) -> None:
+        """Write down what came of an intent; nothing happens if none with this key is open."""
+        with self._lock:
+            if self._open.pop(key, None) is not None:
+                self._append(json.dumps({"settled": key, "outcome": outcome}), durable=False)
+
+    def open_intents(self) -> list[Intent]:
+        """Return the intents without an outcome, the oldest first."""
+        with self._lock:
+            return list(self._open.values())
+
+    def _read(self) -> None:
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._logger.error("%s: cannot be read: %s; begun anew", self.path, error.strerror)
+            return
+        damaged = sum(not self._follow(line) for line in lines)
+        if damaged:
+            self._logger.warning("%s: %d lines passed over that are damaged", self.path, damaged)
+
+    def _follow(self, line: bytes) -> bool:
+        """Take in a line of the file; return False if it is damaged."""
+        try:
+            entry = json.loads(line)
+            if "settled" in entry:
+                self._open.pop(entry["settled"], None)
+            else:
+                intent = Intent(**entry["intent"])
+                self._open.pop(intent.key, None)
+                self._open[intent.key] = intent
+        except (ValueError, TypeError, KeyError):
+            return False
+        return True
+
+    def _append(self, line: str, durable: bool) -> None:
+        data = (self._failing * "\n" + line + "\n").encode()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as stream:
+                if stream.write(data) < len(data):
+                    raise OSError(0, "the disk took only a part")
+                if durable:
+                    os.fsync(stream.fileno())
+        except OSError as error:
+            self._fails(error.strerror)
+            return
+        self._failing = False
+        self._bytes += len(data)
+        if self._bytes > self._long_bytes:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        """Leave out what is settled."""
+        lines = [json.dumps({"intent": asdict(intent)}) + "\n" for intent in self._open.values()]
+        content = "".join(lines)
+        # one that has much that is open is not written anew each time
+        self._bytes, self._long_bytes = len(content), max(LONG_BYTES, 2 * len(content))
+        try:
+            write_complete(self.path, content, JournalError, durable=True)
+        except JournalError as error:
+            self._fails(str(error))
+        else:
+            self._failing = False
+
+    def _fails(self, reason: str | None) -> None:
+        if not self._failing:
+            self._logger.error("%s: what is intended is not written down: %s", self.path, reason)
+        self._failing = True

@@ -1,0 +1,130 @@
+"""The journal of intents: what a successor finds in it, whatever happened to its predecessor."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darc import journal as module
+from darc.journal import Intent, Journal
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "intents"
+
+
+def test_an_intent_is_open_for_the_successor_until_it_is_settled(path: Path) -> None:
+    first = Journal(path)
+    first.intend("iquv", "a", {"dm": 56.7})
+    first.intend("lofar", "b", {})
+    first.settle("a", "sent")
+    first.settle("never intended", "sent")
+    assert Journal(path).open_intents() == first.open_intents() == [Intent("lofar", "b", {})]
+
+
+def test_nothing_is_written_before_something_is_intended(path: Path) -> None:
+    assert Journal(path).open_intents() == []
+    assert not path.exists()
+
+
+def test_an_intent_takes_the_place_of_an_open_one_with_its_key(path: Path) -> None:
+    journal = Journal(path)
+    for number in (1, 2):
+        journal.intend("iquv", "a", {"number": number})
+    assert Journal(path).open_intents() == [Intent("iquv", "a", {"number": 2})]
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_a_line_that_was_written_in_part_costs_only_itself(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("state") / "intents"
+    journal = Journal(path)
+    journal.intend("iquv", "a", {"name": "a"})
+    whole = path.stat().st_size
+    journal.intend("iquv", "b", {"name": "b"})
+    content = path.read_bytes()
+    path.write_bytes(content[: data.draw(st.integers(whole, len(content) - 2))])
+    successor = Journal(path)
+    successor.intend("iquv", "c", {})
+    assert [intent.key for intent in Journal(path).open_intents()] == ["a", "c"]
+
+
+@settings(max_examples=30)
+@given(st.binary(max_size=200))
+def test_a_file_of_anything_is_survived(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("state") / "intents"
+    path.write_bytes(content)
+    journal = Journal(path)
+    journal.intend("iquv", "a", {})
+    assert Journal(path).open_intents()[-1].key == "a"
+
+
+def test_what_is_settled_does_not_stay_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONG_BYTES", 2000)
+    journal = Journal(path)
+    journal.intend("lofar", "open", {})
+    for number in range(200):
+        journal.intend("iquv", str(number), {})
+        journal.settle(str(number), "sent")
+    assert path.stat().st_size < 2200
+    assert [intent.key for intent in Journal(path).open_intents()] == ["open"]
+
+
+def test_a_disk_that_takes_nothing_stops_nobody_and_is_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "folder" / "intents"
+    journal = Journal(path)
+    path.parent.write_text("a file where the folder should be")
+    journal.intend("iquv", "a", {})
+    journal.intend("iquv", "b", {})
+    assert [intent.key for intent in journal.open_intents()] == ["a", "b"]
+    assert len(caplog.records) == 1
+    path.parent.unlink()
+    journal.intend("iquv", "c", {})
+    assert [intent.key for intent in Journal(path).open_intents()] == ["c"]
+
+
+def test_a_write_that_failed_half_way_does_not_damage_what_follows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path)
+    journal.intend("iquv", "a", {})
+
+    def fail(_: Any) -> None:
+        with path.open("ab") as stream:
+            stream.write(b'{"intent": {"ki')
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", fail)
+        journal.intend("iquv", "b", {})
+    journal.intend("iquv", "c", {})
+    assert [intent.key for intent in Journal(path).open_intents()][-1] == "c"
+
+
+def test_threads_share_it(path: Path) -> None:
+    journal = Journal(path)
+
+    def work(name: str) -> None:
+        for number in range(20):
+            journal.intend("iquv", f"{name}{number}", {})
+            if number % 2:
+                journal.settle(f"{name}{number}", "sent")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {i.key for i in Journal(path).open_intents()} == {
+        f"{n}{k}" for n in "abc" for k in range(0, 20, 2)
+    }
