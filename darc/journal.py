@@ -57,9 +57,9 @@ class Journal:
         self._logger = logging.getLogger("darc.journal")
         self._lock = threading.Lock()
         self._open: dict[str, Intent] = {}
-        # whether the last attempt to write failed, and may have left a part of a line
+        # whether the last attempt to write failed: the file lacks something, or ends in a part of a line
         self._failing = False
-        self._bytes = self._long_bytes = 0
+        self._bytes, self._long_bytes = 0, LONG_BYTES
         self._read()
         if self.path.exists():
             self._rewrite()
@@ -119,7 +119,10 @@ class Journal:
         return True
 
     def _append(self, line: str, durable: bool) -> None:
-        data = (self._failing * "\n" + line + "\n").encode()
+        if self._failing:
+            self._rewrite()
+            return
+        data = f"{line}\n".encode()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as stream:
@@ -130,13 +133,12 @@ class Journal:
         except OSError as error:
             self._fails(error.strerror)
             return
-        self._failing = False
         self._bytes += len(data)
         if self._bytes > self._long_bytes:
             self._rewrite()
 
     def _rewrite(self) -> None:
-        """Leave out what is settled."""
+        """Write what is open, without what is settled."""
         lines = [json.dumps({"intent": asdict(intent)}) + "\n" for intent in self._open.values()]
         content = "".join(lines)
         # one that has much that is open is not written anew each time
