@@ -28,6 +28,7 @@ from benchmarks.filterbank import HEADER, NTAB
 from darc.definitions import ARTS
 from darc.formats.filterbank import build_header
 from darc.processor_tools.beam import ObservedBeam
+from darc.processor_tools.beam_extractor import extraction_settings
 from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.filterbank_reader import TiedArrayBeams
 from darc.processor_tools.ledger import Cluster
@@ -36,7 +37,7 @@ from darc.processor_tools.step import Step
 from darc.science import _kernels
 from darc.science.beams import channel_ranges
 from darc.science.dedispersion import Band
-from darc.science.extraction import Detection
+from darc.science.extraction import Detection, plan
 
 ROUNDS = 15
 #: DM in pc cm^-3, width in samples, target in ms and in MB.
@@ -169,7 +170,7 @@ def needed(extractor: Extractor, case: int) -> tuple[int, int]:
     """Return the first sample that a case needs, and their number."""
     found = cluster(case)
     detection = Detection(found.dm, found.time_s, found.width)
-    todo = extractor._extractor(extractor.beam.band).plan(detection)
+    todo = plan(detection, extractor.beam.band, extraction_settings(extractor.settings))
     return todo.start, todo.stop - todo.start
 
 
