@@ -58,6 +58,19 @@ def extraction_settings(section: processing.Extractor) -> extraction.Settings:
     )
 
 
+def channels_to_mask(section: processing.Extractor, band: Band, logger: logging.Logger) -> list[int]:
+    """Return the channels to leave out, as numbered in the mask; interference is better than no data."""
+    if not section.rfi_apply_mask:
+        return []
+    try:
+        mask = read_mask(find_mask(section.rfi_mask, band.centre_mhz))
+        masked_channels(mask, band.nchan, descending=band.descending)
+    except DARCError as error:
+        logger.error("no channel is masked: %s", error)
+        return []
+    return mask
+
+
 def reason_for(error: DARCError) -> str:
     """Return under which reason a failure is counted."""
     return next(reason for kind, reason in REASONS if isinstance(error, kind))
@@ -94,21 +107,8 @@ class BeamExtractor:
         if beam.ntab > 1 and not tied_array:
             self._beams = SBGenerator.for_observation(beam_settings, beam.ntab, beam.instrument)
             logger.info("synthesised beams: %s", self._beams.source)
-        self._mask = self._load_mask()
+        self._mask = channels_to_mask(settings, beam.band, logger)
         self._extractors: dict[Band, extraction.Extractor] = {}
-
-    def _load_mask(self) -> list[int]:
-        """Return the channels to leave out; data with interference are better than none."""
-        if not self.settings.rfi_apply_mask:
-            return []
-        band = self.beam.band
-        try:
-            mask = read_mask(find_mask(self.settings.rfi_mask, band.centre_mhz))
-            masked_channels(mask, band.nchan, descending=band.descending)
-        except DARCError as error:
-            self._logger.error("no channel is masked: %s", error)
-            return []
-        return mask
 
     def extract(self, cluster: Cluster, last_chance: bool = True) -> candidates.Candidate:
         """Extract a cluster.

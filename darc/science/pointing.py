@@ -94,6 +94,22 @@ def position_angle_deg(coord: SkyCoord, time: Time, instrument: Instrument) -> A
     return beam_rotation_angle_deg(*j2000_to_hadec(coord, time, instrument))
 
 
+def velocity_towards(coord: SkyCoord, time: Time, instrument: Instrument) -> float:
+    """Velocity of the telescope towards a position, in units of the speed of light.
+
+    Positive when approaching; relative to the barycentre of the solar system; with the rotation of the Earth.
+    Good to 1e-8.
+
+    Args:
+        coord: Position of a distant source, in any frame.
+        time: When.
+        instrument: Where.
+
+    """
+    astrom, _ = _quietly(erfa.apco13, *_site(time, instrument))
+    return float(np.dot(astrom["v"], coord.icrs.cartesian.xyz.to_value(u.one)))
+
+
 def galactic(coord: SkyCoord) -> tuple[Angle, Angle]:
     """Galactic longitude (0 to 360) and latitude in degrees of a position in any frame."""
     return coord.galactic.l.deg, coord.galactic.b.deg
