@@ -1,0 +1,91 @@
+"""Programs of others, such as PRESTO's: started with a list of arguments, a folder and a time limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from darc.offline.plan import OfflineError
+
+#: Time in s between two looks whether a program has ended or the work is to end.
+_LOOK_INTERVAL_S = 0.2
+#: How much of the end of its output an error tells, in bytes.
+_TOLD_BYTES = 400
+
+
+class ExternalError(OfflineError):
+    """A program of others could not do its work; the message names it."""
+
+
+def run(
+    command: Sequence[str],
+    folder: Path,
+    timeout_s: float,
+    check: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> str:
+    """Run a program until it ends; return what it wrote to its outputs, both together.
+
+    Whatever it started ends with it when it is stopped early.
+
+    Args:
+        command: the program and its arguments
+        folder: working directory; made if it is not there
+        timeout_s: it is killed if it takes longer
+        check: called often; the program is killed if it raises an exception
+        clock: monotonic time in s
+
+    Raises:
+        ExternalError: it is not there, failed, or took too long
+    """
+    name = command[0]
+    with tempfile.TemporaryFile() as output:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ExternalError(f"{name} cannot be run: {reason}; check whether it is installed") from error
+        with process:
+            try:
+                _wait(process, name, clock() + timeout_s, timeout_s, check, clock)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if process.returncode:
+        how = f"signal {-process.returncode}" if process.returncode < 0 else f"code {process.returncode}"
+        raise ExternalError(f"{name} ended with {how}: {text.strip()[-_TOLD_BYTES:] or 'it said nothing'}")
+    return text
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    name: str,
+    end_s: float,
+    timeout_s: float,
+    check: Callable[[], None],
+    clock: Callable[[], float],
+) -> None:
+    while True:
+        check()
+        remaining_s = end_s - clock()
+        if remaining_s <= 0:
+            raise ExternalError(f"{name} did not end within {timeout_s:g} s: killed")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(_LOOK_INTERVAL_S, remaining_s))
+            return

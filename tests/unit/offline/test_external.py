@@ -1,0 +1,47 @@
+"""Programs of others: what becomes of those that do not do what they should."""
+
+import itertools
+import sys
+
+import pytest
+
+from darc.offline.external import ExternalError, run
+from darc.offline.plan import Interrupted
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def test_a_program_runs_in_its_folder_and_its_output_is_returned(tmp_path):
+    folder = tmp_path / "new"
+    said = run(python("import os, sys; print(os.getcwd()); print('x', file=sys.stderr)"), folder, 60)
+    assert said.split() == [str(folder), "x"]
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ExternalError, match="no-such-program cannot be run: No such file"):
+        run(["no-such-program"], tmp_path, 60)
+
+
+def test_a_program_that_fails_is_named_with_what_it_said(tmp_path):
+    with pytest.raises(ExternalError, match="ended with code 3: the disk is full"):
+        run(python("import sys; print('the disk is full'); sys.exit(3)"), tmp_path, 60)
+
+
+def test_a_program_that_hangs_is_killed_at_its_time_limit(tmp_path):
+    clock = itertools.count(0.0, 20.0)
+    with pytest.raises(ExternalError, match="did not end within 50 s: killed"):
+        run(python("import time; time.sleep(1000)"), tmp_path, 50, clock=lambda: next(clock))
+
+
+def test_a_program_is_killed_when_the_work_is_to_end(tmp_path):
+    def end():
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(python("import time; time.sleep(1000)"), tmp_path, 1000, end)
+
+
+def test_output_that_is_no_text_does_no_harm(tmp_path):
+    assert run(python("import os; os.write(1, bytes(range(256)))"), tmp_path, 60)
