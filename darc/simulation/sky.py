@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darc.definitions import ARTS, Instrument
+from darc.science.radiometer import peak_flux_density_jy
+
 #: SB at the centre of a compound beam of ARTS (71 SBs)
 CENTRAL_SB = 35
 
@@ -44,7 +47,7 @@ class Pulsar:
         snr: median S/N in the best SB.
         snr_modulation: standard deviation of ln(S/N).
         width_samples: width of each pulse in native samples.
-        sb: the SB in whose direction it lies.
+        sb: the SB in whose direction it lies; None: all beams see it alike.
         first_s: arrival of the first pulse at the top of the band, from the start of the data.
 
     """
@@ -54,8 +57,27 @@ class Pulsar:
     snr: float
     snr_modulation: float = 0.5
     width_samples: int = 1
-    sb: int = CENTRAL_SB
+    sb: int | None = CENTRAL_SB
     first_s: float = 0.0
+
+    @classmethod
+    def of_flux(
+        cls,
+        period_s: float,
+        dm: float,
+        mean_flux_jy: float,
+        width_samples: int,
+        instrument: Instrument = ARTS,
+    ) -> Pulsar:
+        """Return a pulsar whose pulses all have what its mean flux density gives (radiometer equation)."""
+        width_s = width_samples * instrument.tsamp_s
+        one_jy = 1 / peak_flux_density_jy(1.0, width_s, instrument)
+        return cls(period_s, dm, mean_flux_jy * period_s / width_s * one_jy, 0.0, width_samples)
+
+    def folded_snr(self, duration_s: float) -> float:
+        """Return the S/N to expect of all pulses within `duration_s` together: mean x sqrt(number)."""
+        number = math.ceil((duration_s - self.first_s) / self.period_s)
+        return self.snr * math.exp(self.snr_modulation**2 / 2) * math.sqrt(number)
 
     def pulses(self, duration_s: float, rng: np.random.Generator, snr_min: float = 0.0) -> tuple[Burst, ...]:
         """Return the pulses within `duration_s` that have at least `snr_min`, ordered by time."""
