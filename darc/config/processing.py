@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from darc.config.sections import Recipients, SbFilter
 from darc.config.types import (
@@ -138,6 +138,23 @@ class Processor(Section):
     visualizer: Visualizer
 
 
+class TestPulsar(Section):
+    """A pulsar that is folded; without a position, the period is that at the telescope."""
+
+    period_s: Positive
+    dm: NotNegative
+    period_derivative: Number = 0.0
+    epoch_mjd: Number | None = None
+    position_deg: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
+
+
+class FluxModel(Section):
+    """Flux density of a calibrator; see `darc.science.drift_scan.FluxModel`."""
+
+    coefficients: Annotated[list[Number], Field(min_length=1)]
+    range_mhz: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
 class OfflineProcessing(Section):
     """Processing after the end of an observation."""
 
@@ -162,9 +179,13 @@ class OfflineProcessing(Section):
     clean_type: CleanType
     max_proc_time: Positive
     ml_gpus: Annotated[int | str | list[int] | None, Allowed("the number of a GPU, or a list of them")]
-    test_pulsars: list[Text]
+    test_pulsars: Annotated[
+        list[Text] | dict[Text, TestPulsar | None],
+        Allowed("a list of names, or a mapping of names to period_s (s) and dm (pc/cm3)"),
+    ]
     calibrators: Annotated[
-        list[Text] | dict[str, Any], Allowed("a list of source names, or a mapping by name")
+        list[Text] | dict[Text, FluxModel | Positive | None],
+        Allowed("a list of names, or a mapping of names to coefficients and range_mhz, or to Jy"),
     ]
     key_ntriggers_skipped: Text
     keys_data: list[Text]
@@ -176,7 +197,10 @@ class OfflineProcessing(Section):
     emailer: Command
     triggering: Command
     classifier: Command
+    prepfold: Command
     calibration_tools: Command
+    drift_zero_level: NotNegative
+    external_timeout: Positive
     known_frbs: FilePath | None
     known_frbs_dm_window: NotNegative
     fetch_after_obs: Annotated[bool | str | list[Text] | None, Allowed("true, false, or a command")]
