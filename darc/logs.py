@@ -7,7 +7,8 @@ import logging.handlers
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from darc.errors import DARCError
@@ -27,7 +28,7 @@ class _Context(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.service = self.service
-        record.observation = getattr(self.of_thread, "observation", self.observation)
+        record.observation = getattr(self.of_thread, "observation", None) or self.observation
         return True
 
 
@@ -76,9 +77,20 @@ def set_observation(label: str | None) -> None:
     _context.observation = f" [{label}]" if label else ""
 
 
-def set_observation_of_thread(label: str) -> None:
-    """Name the observation that all lines of this thread belong to."""
-    _context.of_thread.observation = f" [{label}]"
+def set_observation_of_thread(label: str | None) -> None:
+    """Name the observation that lines of this thread belong to, whatever others do; None: as the others."""
+    _context.of_thread.observation = label and f" [{label}]"
+
+
+@contextmanager
+def observation_of_thread(label: str) -> Iterator[None]:
+    """Do the same for a while."""
+    before = getattr(_context.of_thread, "observation", None)
+    set_observation_of_thread(label)
+    try:
+        yield
+    finally:
+        _context.of_thread.observation = before
 
 
 class Burst:

@@ -128,13 +128,13 @@ class OfflineProcessing(DARCBase):
         self, label: str, start: Callable[[dict[str, Any], bool], None], obs_config: dict[str, Any]
     ) -> None:
         """Be the thread of an observation."""
-        logs.set_observation_of_thread(label)
-        try:
-            start(obs_config, False)
-        except DARCError as error:
-            self.logger.error("not processed: %s", error)
-        except Interrupted:
-            self.logger.warning("the processing was ended; `darc process-offline` goes on where it was")
+        with logs.observation_of_thread(label):
+            try:
+                start(obs_config, False)
+            except DARCError as error:
+                self.logger.error("not processed: %s", error)
+            except Interrupted:
+                self.logger.warning("the processing was ended; `darc process-offline` goes on where it was")
 
     def _start_observation_worker(self, obs_config: dict[str, Any], reload: bool = True) -> None:
         """Process an observation on a worker node once it has ended; returns when all is done.

@@ -114,15 +114,15 @@ def extract_chunk(chunk: Chunk) -> list[Outcome]:
 
     A cluster whose candidate is there already is not extracted again.
     """
-    logs.set_observation_of_thread(chunk.job.beam.label)
-    try:
-        extractor = _prepared.extractor_for(chunk.job)
-    except DARCError as error:
-        return [Outcome(cluster.number, reason_for(error), str(error)) for cluster in chunk.clusters]
-    try:
-        return [_extract(extractor, chunk.job.folder, cluster) for cluster in chunk.clusters]
-    finally:
-        extractor.close()
+    with logs.observation_of_thread(chunk.job.beam.label):
+        try:
+            extractor = _prepared.extractor_for(chunk.job)
+        except DARCError as error:
+            return [Outcome(cluster.number, reason_for(error), str(error)) for cluster in chunk.clusters]
+        try:
+            return [_extract(extractor, chunk.job.folder, cluster) for cluster in chunk.clusters]
+        finally:
+            extractor.close()
 
 
 def _extract(extractor: BeamExtractor, folder: Path, cluster: Cluster) -> Outcome:

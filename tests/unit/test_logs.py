@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 
 import pytest
 
@@ -138,3 +139,20 @@ def test_without_mishaps_nothing_is_said(burst, messages):
 def test_an_example_is_shortened(burst, messages):
     burst.count(1, "x" * 100_000)
     assert len(messages.texts[0]) < 300
+
+
+def test_each_thread_can_name_an_observation_of_its_own(tmp_path):
+    logs.set_up_logging("offline_processing", tmp_path / "log")
+    logs.set_observation("all")
+    with logs.observation_of_thread("outer"):
+        with logs.observation_of_thread("inner"):
+            logging.info("1")
+            other = threading.Thread(target=logging.info, args=("2",))
+            other.start()
+            other.join()
+        logging.info("3")
+    logging.info("4")
+    logs.set_observation(None)
+    assert [line.partition("offline_processing ")[2] for line in lines(tmp_path / "log")] == [
+        "[inner]: 1", "[all]: 2", "[outer]: 3", "[all]: 4",
+    ]  # fmt: skip
