@@ -1,6 +1,7 @@
 """YAML text that people write: parsed strictly, with the lines that mistakes stand in.
 
-PyYAML keeps the last of two values with the same key and follows aliases without end; both are refused here.
+PyYAML keeps the last of two values with the same key, follows aliases without end, and fails in its own ways on
+values that are not what their tag says; all of these are refused here.
 """
 
 from __future__ import annotations
@@ -63,10 +64,12 @@ def parse_yaml(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
-        reason = f"is no valid YAML: {reason} (text with braces or ': ' in it needs quotes)"
+        reason = f"is no valid YAML: {reason:.200} (text with braces or ': ' in it needs quotes)"
         raise YAMLTextError(Fault(reason, mark.line + 1 if mark else None)) from error
     except ValueError as error:  # a date that does not exist, such as 2026-02-30
-        raise YAMLTextError(Fault(f"is no valid YAML: {error}")) from error
+        raise YAMLTextError(Fault(f"is no valid YAML: {error!s:.200}")) from error
+    except (AttributeError, LookupError, OverflowError) as error:  # for instance `!!bool maybe`
+        raise YAMLTextError(Fault("is no valid YAML: a value is not what its tag says")) from error
     return data
 
 
@@ -104,8 +107,8 @@ def _check_depth(text: str) -> None:
 
 
 def _check(root: yaml.Node) -> None:
-    """Refuse repeated keys and too many values, before anything is built from them."""
-    repeated: list[Fault] = []
+    """Refuse repeated and compound keys, and too many values, before anything is built from them."""
+    wrong: list[Fault] = []
     stack: list[tuple[yaml.Node, int]] = [(root, 0)]
     count = 0
     while stack:
@@ -117,16 +120,20 @@ def _check(root: yaml.Node) -> None:
             stack.extend((item, depth + 1) for item in node.value)
         elif isinstance(node, yaml.MappingNode):
             stack.extend((item, depth + 1) for _, item in node.value)
-            repeated.extend(_repeated_keys(node))
-    if repeated:
-        raise YAMLTextError(*sorted(repeated, key=lambda fault: fault.line or 0))
+            wrong.extend(_wrong_keys(node))
+    if wrong:
+        raise YAMLTextError(*sorted(wrong, key=lambda fault: fault.line or 0))
 
 
-def _repeated_keys(node: yaml.MappingNode) -> Iterator[Fault]:
-    """Yield the keys of one mapping that were there before."""
+def _wrong_keys(node: yaml.MappingNode) -> Iterator[Fault]:
+    """Yield the keys of one mapping that are no text, or were there before."""
     first: dict[str, int] = {}
     for key, _ in node.value:
-        name, line = str(key.value), key.start_mark.line + 1
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            yield Fault("has a list or a mapping as a key: a key has to be text", line)
+            continue
+        name = str(key.value)
         if name in first:
             yield Fault(f"stands twice, first in line {first[name]}: keep one of them", line, name)
         first.setdefault(name, line)

@@ -64,6 +64,24 @@ def test_alias_that_contains_itself_is_refused():
     assert "contains itself" in faults_of("a: &a [*a]\n")[0].reason
 
 
+# PyYAML raises KeyError, IndexError and AttributeError for these
+@pytest.mark.parametrize("value", ["!!bool maybe", "!!int ''", "!!float ''", "!!timestamp soon"])
+def test_a_value_that_is_not_what_its_tag_says_is_refused(value):
+    assert "not what its tag says" in faults_of(f"a: {value}\n")[0].reason
+    assert "not what its tag says" in faults_of(f"{{? {value} : 1}}\n")[0].reason
+
+
+def test_aliases_that_multiply_in_a_key_are_refused_before_they_are_written_out():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert faults_of("\n".join([*lines, "? *a8", ": 1"]))
+
+
+def test_the_reason_is_short_whatever_the_text():
+    for text in ("a: !!float " + "x" * 9999, "a: !" + "x" * 9999 + " 1"):
+        assert len(str(faults_of(text)[0].reason)) < 400
+
+
 @pytest.mark.parametrize("depth", [40, 500_000])
 def test_deep_nesting_is_refused(depth):
     assert "nested too deeply" in faults_of("a: " + "[" * depth + "]" * depth)[0].reason
