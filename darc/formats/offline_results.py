@@ -6,6 +6,9 @@
 |                                  | done; `problems` lists what went wrong, and is absent if nothing did |
 | `CB<beam>_triggers.txt`          | the candidates that were kept, best first                            |
 | `CB<beam>_candidates_summary.pdf`| plots of them                                                        |
+| `CB<beam>_<pulsar>.pdf .png .npz`| a folded test pulsar: plot and numbers (or what prepfold writes)     |
+
+Drift scans: `<calibration_dir>/<datetimesource>/CB<beam>_sefd.pdf .png .npz`.
 
 The real-time processing has its own (`darc.formats.results`), in another folder.
 """

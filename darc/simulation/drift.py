@@ -14,6 +14,8 @@ from darc.simulation.signals import channel_freqs_mhz
 
 _COUNT_MAX = 255
 _DITHER_SEED = 6
+#: random numbers for rounding; a prime, so that they fall differently on each row
+_NDITHER = 65_521
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class DriftSky:
         """Power of the source in the middle, relative to that of the system, (nchan,)."""
         return self._source.flux.flux_density_jy(channel_freqs_mhz(self.instrument)) / self._source.sefd_jy
 
+    @cached_property
+    def _dither(self) -> NDArray[np.float64]:
+        return np.random.default_rng(_DITHER_SEED).random(_NDITHER)
+
     def prepare(self) -> None:
         """Do what takes long."""
         self._sky.prepare()
@@ -72,7 +78,8 @@ class DriftSky:
         beam = gaussian_beam(time_s, freqs_mhz, source.time_s, source.fwhm_s, float(freqs_mhz.mean()))
         counts = self._sky.block(tab, first, nsample) * (1 + self._share * beam) + self._zero_level
         # rounded up or down at random: the mean stays as it is, however small the source's share
-        rng = np.random.default_rng((_DITHER_SEED, first, self.instrument.ntab if tab is None else tab))
-        counts = np.floor(counts + rng.random(counts.shape))
+        place = (first + np.arange(nsample))[:, np.newaxis] * freqs_mhz.size + np.arange(freqs_mhz.size)
+        counts = np.floor(counts + self._dither[place % _NDITHER])
         self.clipped += int(np.count_nonzero(counts > _COUNT_MAX))
-        return np.minimum(counts, _COUNT_MAX).astype(np.uint8)
+        samples: NDArray[np.uint8] = np.minimum(counts, _COUNT_MAX).astype(np.uint8)
+        return samples

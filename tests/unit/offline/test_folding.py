@@ -7,6 +7,7 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 import yaml
+from astropy.coordinates import EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 
 from darc.config import load_config
@@ -19,6 +20,7 @@ from darc.offline.folding import FoldError, expected_rotation, find_pulsar, fold
 from darc.offline.plan import Account, Interrupted
 from darc.offline.work import Work
 from darc.science.folding import FoldingError
+from darc.science.pointing import velocity_towards
 from darc.simulation.filterbank_sky import FilterbankSky
 from darc.simulation.filterbank_writer import FilterbankWriter
 from darc.simulation.observation import Observation
@@ -196,6 +198,14 @@ def test_the_motion_of_the_earth_changes_the_period():
         for month in ("06", "12")
     ]
     assert factors == pytest.approx([-1e-4, 1e-4], abs=3e-6)
+
+
+def test_the_motion_of_the_telescope_is_that_of_astropy():
+    # astropy adds the gravitational redshift and the time dilation, 1.5e-8, which the scale TDB holds already
+    start, position = Time("2024-05-18"), SkyCoord(83.6, 22.0, unit="deg")
+    site = EarthLocation.from_geocentric(ARTS.itrf_x_m, ARTS.itrf_y_m, ARTS.itrf_z_m, unit="m")
+    correction = position.radial_velocity_correction(obstime=start, location=site).to_value("m/s")
+    assert velocity_towards(position, start, ARTS) == pytest.approx(correction / 299_792_458, abs=2e-8)
 
 
 def test_the_rotation_of_the_earth_is_followed():
