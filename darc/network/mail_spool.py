@@ -28,7 +28,8 @@ from darc.network.mail import (
     mail_settings,
     nobody_served,
 )
-from darc.network.mail_folder import MailFolder, SpooledMail, claimed
+from darc.network.mail_folder import MailFolder, SpooledMail
+from darc.network.spool import claimed
 
 if TYPE_CHECKING:
     from darc.config import Config

@@ -1,4 +1,4 @@
-"""Files of mails that wait."""
+"""Files that wait to be sent, and mails in them."""
 
 import email
 import email.policy
@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from darc.network.mail import MailError, build_mail
-from darc.network.mail_folder import MailFolder, SpooledMail, claimed
+from darc.network.mail_folder import MailFolder, SpooledMail
+from darc.network.spool import claimed
 
 
 def message(subject: str = "Results") -> EmailMessage:
@@ -119,7 +120,7 @@ def test_a_mail_that_the_disk_does_not_take_leaves_nothing(folder: MailFolder, m
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("darc.network.mail_folder.os.fsync", full)
+    monkeypatch.setattr("darc.network.spool.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         folder.add(SpooledMail.of(message()))
     assert list(folder.path.iterdir()) == []
@@ -175,6 +176,6 @@ def test_a_mail_that_was_sent_or_written_anew_meanwhile_is_not_claimed(
         return flock
 
     for change in (lambda: folder.replace(path, SpooledMail.of(message("anew"))), path.unlink):
-        monkeypatch.setattr("darc.network.mail_folder.fcntl.flock", meanwhile(change))
+        monkeypatch.setattr("darc.network.spool.fcntl.flock", meanwhile(change))
         with claimed(path) as file:
             assert file is None

@@ -268,7 +268,7 @@ def full_disk(site: Site, monkeypatch) -> Callable[[bool], None]:
 
     def fill(full: bool) -> None:
         if full:
-            monkeypatch.setattr("darc.network.mail_folder.os.fsync", fsync)
+            monkeypatch.setattr("darc.network.spool.os.fsync", fsync)
         else:
             monkeypatch.undo()
 
@@ -346,7 +346,7 @@ def test_a_full_disk_is_an_error_that_names_it_and_the_mail_is_sent_all_the_same
     def fsync(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("darc.network.mail_folder.os.fsync", fsync)
+    monkeypatch.setattr("darc.network.spool.os.fsync", fsync)
     mails = spool(tmp_path / "mail")
     with pytest.raises(DARCError, match=f"disk of {tmp_path}/mail: No space left on device; make room"):
         mails.put(message("first"))
