@@ -42,15 +42,8 @@ def draw_scans(scans: Sequence[Scan], title: str, file_type: str) -> bytes:
             by_time.plot(scan.time_s, power, ".", markersize=3, color=colour)
             by_time.plot(scan.time_s, model, color=colour, linewidth=1)
             label = f"{scan.name}: {np.nanmedian(scan.sefd_jy):.0f} Jy"
-            by_freq.errorbar(
-                scan.freq_mhz,
-                scan.sefd_jy,
-                scan.sefd_error_jy,
-                fmt=".",
-                color=colour,
-                elinewidth=0.7,
-                label=label,
-            )
+            looks = {"fmt": ".", "color": colour, "elinewidth": 0.7, "label": label}
+            by_freq.errorbar(scan.freq_mhz, scan.sefd_jy, scan.sefd_error_jy, **looks)
         by_time.set(xlabel="Time from the start of the data (s)", ylabel="Power (1: without the source)")
         by_time.set_title("Mean of the band, and the fit: Gaussian beam on a linear baseline")
         by_freq.set(xlabel="Frequency (MHz)", ylabel="System-equivalent flux density (Jy)")

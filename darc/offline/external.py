@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from darc.offline.plan import OfflineError
 
@@ -46,19 +47,7 @@ def run(
     """
     name = command[0]
     with tempfile.TemporaryFile() as output:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ExternalError(f"{name} cannot be run: {reason}; check whether it is installed") from error
+        process = _start(command, folder, output)
         with process:
             try:
                 _wait(process, name, clock() + timeout_s, timeout_s, check, clock)
@@ -71,6 +60,23 @@ def run(
         how = f"signal {-process.returncode}" if process.returncode < 0 else f"code {process.returncode}"
         raise ExternalError(f"{name} ended with {how}: {text.strip()[-_TOLD_BYTES:] or 'it said nothing'}")
     return text
+
+
+def _start(command: Sequence[str], folder: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a program in a group of its own, which is killed with all that is in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ExternalError(f"{command[0]} cannot be run: {reason}; check whether it is installed") from error
 
 
 def _wait(

@@ -177,8 +177,7 @@ def fit_transit(time_s: Doubles, freq_mhz: Doubles, power: Doubles) -> Transit:
         kept = np.abs(residual) <= _OUTLIER * sigma if sigma > 0 else kept
     if not (rise > 0 and error > 0):
         raise DriftScanError("nothing passes through the beam")
-    shape = (len(freq_mhz),)
-    off, rises, errors = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    off, rises, errors = np.full((3, len(freq_mhz)), np.nan)
     model = np.full(power.shape, np.nan)
     for band in np.flatnonzero(good):
         one = slice(band, band + 1)
