@@ -5,7 +5,6 @@ The steps are functions of `darc.offline`, which the command `darc process-offli
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from darc import logs
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
 from darc.errors import DARCError
 from darc.network.mail_spool import MailSpool, open_spool
-from darc.offline import gather
+from darc.offline import drift_scan, folding, gather, master
 from darc.offline.amber_files import merge_amber_files
 from darc.offline.classify import classify_candidates
 from darc.offline.clusters import find_clusters
@@ -168,7 +167,7 @@ class OfflineProcessing(DARCBase):
         """
         if reload:
             self.load_config()
-        master, account = _part("master"), self._account(obs_config)
+        account = self._account(obs_config)
         self._wait_for_end(obs_config, master.end_unix(obs_config, self.instrument))
         account.check()
         running = self._running.get(observation_label(obs_config)) or _Running()
@@ -297,7 +296,7 @@ class OfflineProcessing(DARCBase):
             source: name of the pulsar, including B or J
             obs_config: observation configuration
         """
-        self._tell(_part("folding").fold(self._work(obs_config), source, self._account(obs_config)).problems)
+        self._tell(folding.fold(self._work(obs_config), source, self._account(obs_config)).problems)
 
     def _run_calibration_tools(self, source: str, obs_config: dict[str, Any]) -> None:
         """Measure the sensitivity with a drift scan.
@@ -306,9 +305,7 @@ class OfflineProcessing(DARCBase):
             source: name of the calibrator (like 3C296, not 3C286drift0107)
             obs_config: observation configuration
         """
-        self._tell(
-            _part("drift_scan").calibrate(self._work(obs_config), source, self._account(obs_config)).problems
-        )
+        self._tell(drift_scan.calibrate(self._work(obs_config), source, self._account(obs_config)).problems)
 
     def _get_overview(self, obs_config: dict[str, Any]) -> None:
         """Write the overview of an observation.
@@ -316,7 +313,7 @@ class OfflineProcessing(DARCBase):
         Args:
             obs_config: observation configuration
         """
-        _part("master").write_overview(obs_config, self.config)
+        master.write_overview(obs_config, self.config)
 
     def _get_coordinates(self, obs_config: dict[str, Any]) -> tuple[float, float] | None:
         """Write the coordinates of all compound beams of an observation.
@@ -327,8 +324,7 @@ class OfflineProcessing(DARCBase):
         Returns:
             RA and Dec of CB00 in degrees; None if it was not observed
         """
-        coordinates: tuple[float, float] | None = _part("master").write_coordinates(obs_config, self.config)
-        return coordinates
+        return master.write_coordinates(obs_config, self.config)
 
     def _plot_known_frb_cands(
         self, obs_config: dict[str, Any], coord_cb00: tuple[float, float] | None
@@ -339,16 +335,4 @@ class OfflineProcessing(DARCBase):
             obs_config: observation configuration
             coord_cb00: RA and Dec of CB00 in degrees
         """
-        _part("master").plot_known_frbs(obs_config, self.config, coord_cb00)
-
-
-def _part(name: str) -> Any:
-    """Return a module of `darc.offline` that only some observations need.
-
-    Raises:
-        OfflineProcessingException: this installation does not have it
-    """
-    try:
-        return importlib.import_module(f"darc.offline.{name}")
-    except ModuleNotFoundError as error:
-        raise OfflineProcessingException(f"this version of DARC cannot do this: {error}") from error
+        master.plot_known_frbs(obs_config, self.config, coord_cb00)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from darc import logs
+from darc.offline import drift_scan, folding
 from darc.offline.amber_files import merge_amber_files
 from darc.offline.classify import classify_candidates
 from darc.offline.clusters import find_clusters
@@ -29,6 +30,8 @@ def steps_of(work: Work, workers: Workers) -> list[Step]:
     part = work.part()
     extract = partial(extract_clusters, work, part, workers)
     steps = [
+        *folding.steps(work),
+        *drift_scan.steps(work),
         step("amber", partial(merge_amber_files, work), work.amber),
         step("cluster", partial(find_clusters, work, part), part.clusters, needs="amber"),
         step("extract", extract, part.extracted, part.candidates, needs="cluster"),

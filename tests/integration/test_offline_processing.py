@@ -117,7 +117,7 @@ def observe(tmp_path, filterbanks):
                 "stop_delay": 0.1,
                 "num_extractor": 1,
                 "extractor": {"rfi_apply_mask": False},
-                "visualizer": {"plot_types": ["freq_time"]},
+                "visualizer": {"plot_types": ["freq_time"], "nplot_per_side": 2},
             },
             "offline_processing": {
                 "log_file": str(tmp_path / "log"),
@@ -206,7 +206,7 @@ def started(tmp_path):
 
 
 def until(condition, log):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 50
     while not condition():
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.02)
