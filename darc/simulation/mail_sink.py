@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email import policy
+from email.parser import BytesParser
 from pathlib import Path
 
 from darc.simulation.receiver import SocketReceiver
@@ -113,6 +115,12 @@ class ReceivedMail:
     arrived_at: float
     path: Path
     envelope: Envelope
+
+    @property
+    def subject(self) -> str:
+        """Its subject, decoded."""
+        headers = BytesParser(policy=policy.default).parsebytes(self.envelope.content, headersonly=True)
+        return str(headers["subject"])
 
 
 class MailSink(SocketReceiver[ReceivedMail]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -47,39 +48,29 @@ def iquv(beam: int) -> str:
 
 
 class Receivers:
-    """The receivers, which listen while in a `with` block.
+    """The receivers, which listen while in a `with` block; those of each node's data once there are any.
 
     Args:
         folder: for documents, mails and logs
-        ports: ports of dada_dbevent for Stokes I and IQUV by compound beam
-        utc_start: start of the data in whole seconds, as their headers carry it
-        start_unix: start of the data in unix seconds
         speed: seconds of data per second
         instrument: gives the band
+
+    Attributes:
+        start_unix: start of the data in unix seconds
     """
 
     def __init__(
         self,
         folder: Path,
-        ports: Mapping[int, tuple[int, int]],
         *,
-        utc_start: datetime,
-        start_unix: float,
         speed: float = 1.0,
         instrument: Instrument = ARTS,
     ) -> None:
         self.folder = folder
-        self.start_unix = start_unix
+        self.start_unix = math.nan
         self.speed = speed
         self._instrument = instrument
-        clock = self._data_clock
-        self.dada = {
-            (beam, stokes): DadaDBEvent(
-                RingBuffer(utc_start, observation_start_unix=start_unix), port=port, clock=clock
-            )
-            for beam, pair in ports.items()
-            for stokes, port in zip(("I", "IQUV"), pair, strict=True)
-        }
+        self.dada: dict[tuple[int, str], DadaDBEvent] = {}
         self.lofar = LOFARReceiver()
         self.mail = MailSink(folder / "mail")
         self.broker = CometBroker(folder / "broker")
@@ -95,10 +86,25 @@ class Receivers:
     def __enter__(self) -> Self:
         """Listen; the ports of LOFAR, mail server and broker are known from now on."""
         with ExitStack() as stack:
-            for receiver in (*self.dada.values(), self.lofar, self.mail, self.broker):
-                stack.enter_context(receiver)  # type: ignore[arg-type]
+            for receiver in (self.lofar, self.mail, self.broker):
+                stack.enter_context(receiver)
             self._stack = stack.pop_all()
         return self
+
+    def record(self, ports: Mapping[int, tuple[int, int]], utc_start: datetime, start_unix: float) -> None:
+        """Have data recorded: dada_dbevent listens on every node.
+
+        Args:
+            ports: its ports for Stokes I and IQUV by compound beam
+            utc_start: start of the data in whole seconds, as their headers carry it
+            start_unix: start of the data in unix seconds
+        """
+        self.start_unix = start_unix
+        for beam, pair in ports.items():
+            for stokes, port in zip(("I", "IQUV"), pair, strict=True):
+                buffer = RingBuffer(utc_start, observation_start_unix=start_unix)
+                server = DadaDBEvent(buffer, port=port, clock=self._data_clock)
+                self.dada[beam, stokes] = self._stack.enter_context(server)
 
     def __exit__(self, *exception: Any) -> None:
         self._stack.close()

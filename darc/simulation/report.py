@@ -55,9 +55,7 @@ def clustered(log_folder: Path, beams: Sequence[int]) -> Clusters:
     return found
 
 
-def print_report(
-    outcome: Outcome, receivers: Receivers, clusters: Clusters, counts: dict[str, str], folder: Path
-) -> None:
+def print_report(outcome: Outcome, receivers: Receivers, clusters: Clusters, counts: dict[str, str]) -> None:
     """Print what was injected, what was clustered, where it arrived, and where the files are.
 
     Args:
@@ -65,7 +63,6 @@ def print_report(
         receivers: the receivers
         clusters: what the log of each beam's node shows
         counts: what each worker node has counted
-        folder: folder of all files
     """
     print("\nInjected, clustered, and told to whom how many ms after AMBER had written its last line")
     print("(of which LOFAR and VOEvent wait 1000 ms for triggers of other beams):\n")
@@ -79,7 +76,8 @@ def print_report(
         print(f"{node}: {text}")
     for name, latency in _by_kind(outcome.rows).items():
         print(f"{name}: median {statistics.median(latency):.0f} ms, longest {max(latency):.0f} ms")
-    print(f"e-mails about triggers to LOFAR: {len(receivers.mail.received)}")
+    mails = [mail for mail in receivers.mail.received if "LOFAR" in mail.subject]
+    print(f"e-mails about triggers to LOFAR: {len(mails)}")
 
 
 def print_processed(found: Mapping[Injection, Found | None]) -> None:
@@ -105,13 +103,13 @@ def _processed_cells(injection: Injection, found: Found | None) -> tuple[str, ..
     )
 
 
-def print_end(folder: Path, pictures: Sequence[Path], good: bool) -> None:
+def print_end(folder: Path, shown: Mapping[str, Path], good: bool) -> None:
     """Print where the files are, and whether everything was right."""
     print(f"\nfiles: {folder}")
     for what, where in FILES.items():
         print(f"  {what:9} {folder / where}")
-    for picture in pictures:
-        print(f"  pictures  {picture}")
+    for what, path in shown.items():
+        print(f"  {what:9} {path}")
     print(
         "\nEverything arrived where it should, and nothing else did."
         if good

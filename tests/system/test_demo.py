@@ -33,6 +33,12 @@ def test_every_burst_arrives_where_it_should_and_nothing_else_does(tmp_path, cap
         (pages,) = (tmp_path / "demo" / "results").glob(f"*/*/CB{beam:02d}.pdf")
         assert pages.read_bytes().startswith(b"%PDF")
     assert "e-mails about triggers to LOFAR: 2" in printed
+    pages = tmp_path / "demo" / "pages"
+    (page,) = pages.glob("*/*/index.html")
+    assert SHORT.source in page.read_text()
+    assert page.parent.name in (pages / "index.html").read_text()
+    assert "worker01" in (pages / "status-while-observing" / "index.html").read_text()
+    assert "offline" in (pages / "status" / "index.html").read_text()
     for log in (tmp_path / "demo").glob("cluster/darc/log/processor.*"):
         assert "no channel is masked" not in log.read_text()
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
