@@ -7,9 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from darc import logs
+from darc.base import observation_label
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
@@ -81,8 +82,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _process(parset: Path, config: Config, options: argparse.Namespace) -> bool:
     """Process an observation; return whether all of it was done and nothing was wrong."""
     try:
-        work = Work.of(load_obs_config(parset), config)
-        logs.set_observation(work.beam.label)
+        obs_config = load_obs_config(parset)
+        logs.set_observation(observation_label(obs_config))
+        if config.beam is None and "beam" not in obs_config:
+            return _summarise(obs_config, config)
+        work = Work.of(obs_config, config)
         progress = Progress(f"{work.beam.label} CB{work.beam.beam:02d}", sys.stdout)
         account = Account(report=progress.report)
         workers = local_workers(work, options.workers)
@@ -93,6 +97,17 @@ def _process(parset: Path, config: Config, options: argparse.Namespace) -> bool:
         return False
     how = "not complete" if account.failed else "complete" if done else "was complete already"
     progress.end(how, account)
+    return not account.problems
+
+
+def _summarise(obs_config: dict[str, Any], config: Config) -> bool:
+    """Summarise an observation as the master node does; return whether nothing was wrong."""
+    from darc.offline import master  # noqa: PLC0415 (pages and mails, which few need)
+
+    label, account = observation_label(obs_config), Account()
+    print(f"{label}: summary of all beams; their results are waited for")
+    master.process(obs_config, config, account)
+    print("\n".join([f"{label}: complete", *(f"{label}: {problem}" for problem in account.problems)]))
     return not account.problems
 
 

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from darc import logs
 from darc.config import load_config
 from darc.config_files import PACKAGED
 from darc.errors import DARCError
-from darc.offline import extract
+from darc.offline import extract, master
 from darc.offline.classify import first_gpu
 from darc.offline.clusters import find_clusters, grouped, lowest_dm, read_clusters
-from darc.offline.command import Progress
+from darc.offline.command import Progress, main
 from darc.offline.extract import Outcome, extract_clusters, read_extracted
 from darc.offline.plan import Account, Interrupted, OfflineError
 from darc.offline.work import Mode, Work
@@ -234,3 +235,15 @@ def test_progress_counts_on_a_terminal_and_tells_steps_elsewhere():
 
     assert told(False) == "obs: amber\nobs: extract\nobs: plot\nobs: complete: ncand_raw 3\nobs: bad\n"
     assert told(True).split("\n")[1] == "\robs: extract\robs: extract 5 of 12"
+
+
+def test_on_the_master_node_the_command_summarises(tmp_path, monkeypatch, capsys):
+    (tmp_path / "site.yaml").write_text(
+        f"nodes: {{master: {{name: m}}}}\noffline_processing: {{log_file: {tmp_path}/log}}\n"
+    )
+    (tmp_path / "obs.yaml").write_text("datetimesource: 2019-05-18-23:51:13.FAKE\nbeams: [1, 2]\n")
+    monkeypatch.setattr(logs, "set_up_logging", lambda *_: None)
+    monkeypatch.setattr(master, "process", lambda _, __, account: account.problems.append("beam 2 is silent"))
+    arguments = [str(tmp_path / "obs.yaml"), "--site-config", str(tmp_path / "site.yaml"), "--node", "m"]
+    assert main(arguments) == 1
+    assert "2019-05-18-23:51:13.FAKE: beam 2 is silent" in capsys.readouterr().out
