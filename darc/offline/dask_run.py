@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -78,20 +79,32 @@ def connected(scheduler: str | None, number: int) -> Iterator[Client]:
         with client:
             yield client
         return
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS_MAX - 1}),
-        LocalCluster(
+    deaths = {"distributed.scheduler.allowed-failures": DEATHS_MAX - 1}
+    with _without_interrupts(), dask.config.set(deaths):
+        cluster = LocalCluster(
             n_workers=number,
             threads_per_worker=1,
             processes=True,
             memory_limit=MEMORY,
             host="127.0.0.1",
             dashboard_address=None,
-            silence_logs=False,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+            silence_logs=logging.CRITICAL,
+        )
+    with cluster, Client(cluster, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Have processes that are started meanwhile ignore Ctrl-C: it goes to all, and is for this one alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def process_all(

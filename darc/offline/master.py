@@ -34,7 +34,7 @@ from darc.formats.results import Trigger
 from darc.observation_reporter import Reporter
 from darc.offline.known_frbs import TITLE, plot_near_known_frbs
 from darc.offline.plan import Account, OfflineError
-from darc.reporting.collect import ResultFiles, Told, collect_beam, has_results
+from darc.reporting.collect import SETTLED, ResultFiles, Told, collect_beam, has_results
 from darc.reporting.observed import beam_coordinates, observation_info, start_and_duration
 from darc.reporting.report import BeamReport, BeamState, ObservationReport, Plot
 from darc.reporting.waiting import Waiting
@@ -266,7 +266,7 @@ def process(
     Args:
         obs_config: observation configuration
         config: configuration of this node
-        account: says whether the work is to end
+        account: says whether the work is to end; is told what was wrong
         clock: unix time in s
         pause: waits for a time in s, or less
 
@@ -306,6 +306,12 @@ def process(
         if reporter.mailed is None:
             files = [plot.path for plot in plots] + [beam.pages for beam in report.beams if beam.pages]
             reporter.mail_results(report, files, reasons, clock())
+        account.problems += master.problems
+        account.problems += [
+            f"CB{beam.cb:02d}: {beam.state.value}{beam.reason and ': '}{beam.reason}"
+            for beam in report.beams
+            if beam.reason or beam.state not in SETTLED
+        ]
     finally:
         reporter.close(LAST_WAIT_S)
 

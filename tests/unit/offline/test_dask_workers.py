@@ -1,4 +1,4 @@
-"""What a worker of a dask cluster does, and how the command says that there is none. No cluster is started."""
+"""What a worker of a dask cluster does, and what the command says where there is none: no cluster."""
 
 import logging
 import sys

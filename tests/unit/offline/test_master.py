@@ -83,9 +83,9 @@ class World:
                 self.at.pop(when)()
 
     def process(self, **account):
-        master.process(
-            self.obs_config, self.config, Account(**account), clock=lambda: self.now, pause=self.pause
-        )
+        told = Account(**account)
+        master.process(self.obs_config, self.config, told, clock=lambda: self.now, pause=self.pause)
+        return told.problems
 
     @property
     def page(self):
@@ -110,7 +110,7 @@ def world(tmp_path, monkeypatch):
 def test_results_of_all_beams_are_on_a_page_and_in_a_mail(world):
     for number, beam in enumerate(BEAMS):
         world.write(beam, *(10.0 + number,) * number)
-    world.process()
+    problems = world.process()
     (mail,) = world.mails
     assert mail["Subject"].endswith(f"{LABEL} (offline processing): 3 candidates")
     assert [line.split()[:4] for line in world.text.splitlines() if line.strip().startswith("1 ")] == [
@@ -119,7 +119,7 @@ def test_results_of_all_beams_are_on_a_page_and_in_a_mail(world):
     assert "https://example.org/darc/offline/20190518/" in world.text
     assert world.attachments == [f"CB{beam:02d}_candidates_summary.pdf" for beam in BEAMS]
     assert "0.82" in world.page and "skipped" in world.page  # width in ms: ten samples
-    assert world.pauses == 0
+    assert world.pauses == 0 and not problems
 
 
 def test_overview_and_coordinates_are_written(world):
@@ -165,7 +165,8 @@ def test_what_went_wrong_with_a_beam_is_told(world):
     for beam in BEAMS:
         world.write(beam, problems=["extract: no filterbanks"] * (beam == 3))
     (world.results / "CB07_summary.yaml").write_text("nonsense")
-    world.process()
+    problems = world.process()
+    assert problems[0] == "CB03: done: extract: no filterbanks" and len(problems) == 2
     assert "extract: no filterbanks" in world.text and "extract: no filterbanks" in world.page
     assert "results not readable: CB07_summary.yaml" in world.text
 
