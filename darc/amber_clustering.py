@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,10 @@ from astropy.time import Time
 
 from darc import metrics
 from darc.alerts import Context, iquv_message, master_item
-from darc.amber_rows import RowIntake
+from darc.amber_rows import RowIntake, trigger_files
 from darc.base import LONGEST_WAIT_S, UNNAMED, DARCBase, MessageQueue, observation_label
 from darc.beam_pointing import beam_pointing
+from darc.decisions import DecisionLog
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.amber_config import count_instances
@@ -88,6 +91,7 @@ class AMBERClustering(DARCBase):
         self.last_iquv_s = -inf
         self.counts = dict.fromkeys(COUNTED, 0)
         self._intake: RowIntake | None = None
+        self._log = DecisionLog(None, UNNAMED, resume=False)
         self._running = False
 
     # --- the process ---------------------------------------------------------------------------------------
@@ -154,8 +158,9 @@ class AMBERClustering(DARCBase):
             self._beam(),
             self.dm_gal or 0.0,
         )
-        self.last_iquv_s = -inf
-        self.counts = dict.fromkeys(COUNTED, 0)
+        self._log = DecisionLog(self._log_path(), observation_label(obs_config), bool(self.resume))
+        self.last_iquv_s = self._log.last_iquv_s
+        self.counts = dict.fromkeys(COUNTED, 0) | self._log.counts
         self._intake = RowIntake(
             count_instances(obs_config["amber_config"]) if "amber_config" in obs_config else 1,
             settle_s=self.settling_time,
@@ -163,9 +168,17 @@ class AMBERClustering(DARCBase):
             instrument=self.instrument,
             logger=self.logger,
             clock=self.monotonic,
+            files=trigger_files(obs_config, self._beam()),
+            decided=self._log.rows if self.resume else None,
         )
         self._running = True
         self.logger.info("source %s, Galactic maximum DM %s pc/cm3", self.source or "unknown", self.dm_gal)
+        if self.resume:
+            self.logger.info("%d batches were decided on before", len(self._log.rows))
+            self._send_again(self._log.unsent)
+
+    def _log_path(self) -> Path | None:
+        return None if self.resume is None else self.config.darc_master.state_dir / "decisions"
 
     def stop_observation(self, *args: Any, abort: bool = False, **kwargs: Any) -> None:
         """Stop the observation; what has arrived is still decided on.
@@ -190,6 +203,7 @@ class AMBERClustering(DARCBase):
             metrics.forget_delay()
             self.logger.info("in all %s", ", ".join(f"{self.counts[name]} {name}" for name in COUNTED))
         self._running = False
+        self._log.close()
 
     def process_command(self, command: dict[str, Any]) -> None:
         """Take in triggers.
@@ -293,7 +307,12 @@ class AMBERClustering(DARCBase):
         selection = self._select(self._rules().groups(batch.rows))
         now = self.clock()
         arrived_unix = now - (self.monotonic() - batch.first_arrival)
-        self._act(selection, replace(self.context, arrived_unix=arrived_unix))
+        sendings = self._conclude(selection, replace(self.context, arrived_unix=arrived_unix))
+        # before it is sent: whatever happens from here on, nobody decides on these rows again
+        self._log.decide(batch.number, batch.counts, self.counts, self.last_iquv_s, sendings)
+        if sendings:
+            self._send(sendings)
+            self._log.sent()
         if self._running and not batch.late:
             end_s = (batch.number + 1) * self.instrument.batch_s
             metrics.BEHIND.set(now - self._start_unix - end_s)
@@ -368,7 +387,7 @@ class AMBERClustering(DARCBase):
         )
         selection = self._select([group])
         about = (Time(utc_start), datetimesource, self._beam(), dmgal, pointing)
-        self._act(selection, Context(self.instrument, sys_params, *about))
+        self._send(self._conclude(selection, Context(self.instrument, sys_params, *about)))
         return selection
 
     # --- consequences --------------------------------------------------------------------------------------
@@ -380,11 +399,12 @@ class AMBERClustering(DARCBase):
                 metrics.OF_CLUSTERING[name].inc(number)
 
     def _count_rows(self, intake: RowIntake) -> None:
-        self._count(
-            rows=intake.rows - self.counts["rows"], malformed=intake.malformed - self.counts["malformed"]
-        )
+        # what a predecessor has counted comes once more
+        for name, number in (("rows", intake.rows), ("malformed", intake.malformed)):
+            self._count(**{name: max(0, number - self.counts[name])})
 
-    def _act(self, selection: Selection, context: Context) -> None:
+    def _conclude(self, selection: Selection, context: Context) -> dict[str, Any]:
+        """Count and log a decision, and return what it has us send, by receiver."""
         self._count(
             batches=1,
             clusters=len(selection.verdicts),
@@ -394,36 +414,63 @@ class AMBERClustering(DARCBase):
         for receiver in RECEIVERS:
             limits = (limit_of(getattr(verdict, receiver)) for verdict in selection.verdicts)
             metrics.note_decisions(receiver, limits)
-        if selection.iquv:
-            self._send_iquv(selection.iquv, context)
         for verdict in selection.verdicts:
             self.logger.info("%s", verdict)
+        sendings: dict[str, Any] = {}
+        if selection.iquv:
+            sendings["iquv"] = iquv_message(selection.iquv, context)
         if selection.lofar is not None:
-            self._send_lofar(selection.lofar, context)
+            item = self._master_item(selection.lofar, context)
+            sendings |= {"lofar": item, "voevent": item} if item else {}
+        return sendings
 
-    def _send_iquv(self, verdicts: tuple[Verdict, ...], context: Context) -> None:
-        if self.target_queue is None:
-            return
-        try:
-            self.target_queue.put(iquv_message(verdicts, context), timeout=LONGEST_WAIT_S)
-        except queue.Full:
-            metrics.note_trigger("iquv", metrics.FAILED, self.clock())
-            self.logger.error("%d IQUV triggers lost, since their queue is full", len(verdicts))
-
-    def _send_lofar(self, verdict: Verdict, context: Context) -> None:
+    def _master_item(self, verdict: Verdict, context: Context) -> dict[str, Any] | None:
         arrival = context.arrival_at_centre(verdict)
         pointing = context.pointing if context.pointing is not None else self._get_pointing(arrival)
         if pointing is None:
             metrics.note_trigger("lofar", metrics.FAILED, self.clock())
             self.logger.error("pointing not known, nothing sent to LOFAR nor as VOEvent: %s", verdict)
-            return
-        item = master_item(verdict, context, arrival, pointing)
-        for name, remote in (("LOFAR", self.lofar_queue), ("VOEvent", self.vo_queue)):
-            if remote is None:
-                metrics.note_trigger(name.lower(), metrics.FAILED, self.clock())
+            return None
+        return master_item(verdict, context, arrival, pointing)
+
+    def _send(self, sendings: Mapping[str, Any]) -> None:
+        if "iquv" in sendings and self.target_queue is not None:
+            self._send_iquv(sendings["iquv"])
+        for name, receiver in (("LOFAR", self.lofar_queue), ("VOEvent", self.vo_queue)):
+            kind = name.lower()
+            if kind in sendings and receiver is not None:
+                receiver.put(sendings[kind])
+            elif kind in sendings:
+                metrics.note_trigger(kind, metrics.FAILED, self.clock())
                 self.logger.warning("no %s trigger sent: not connected to the master node", name)
-            else:
-                remote.put(item)
+
+    def _send_iquv(self, message: dict[str, Any]) -> None:
+        try:
+            if self.target_queue is not None:
+                self.target_queue.put(message, timeout=LONGEST_WAIT_S)
+        except queue.Full:
+            metrics.note_trigger("iquv", metrics.FAILED, self.clock())
+            self.logger.error("%d IQUV triggers lost, since their queue is full", len(message["trigger"]))
+
+    def _send_again(self, unsent: Mapping[str, Any]) -> None:
+        """Send what a predecessor decided on and may not have sent.
+
+        A dump that is asked for twice does no harm as long as its data are there, and a VOEvent that comes
+        twice is recognised. LOFAR is never told twice.
+        """
+        sendings = {kind: sending for kind, sending in unsent.items() if kind != "lofar"}
+        if "iquv" in sendings:
+            latest_s = max(float(trigger["time"]) for trigger in sendings["iquv"]["trigger"])
+            if self.clock() - self._start_unix - latest_s > self.instrument.ring_buffer_s:
+                self.logger.error("a dump was decided on and not sent, and its data are gone")
+                del sendings["iquv"]
+        if "lofar" in unsent:
+            self.logger.error("LOFAR may not have been told of a trigger: %s", unsent["lofar"])
+        if sendings:
+            self.logger.warning("sent again, since it may not have been sent: %s", ", ".join(sendings))
+            self._send(sendings)
+        if unsent:
+            self._log.sent()
 
 
 def _number(obs_config: dict[str, Any], key: str, default: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from darc import metrics
 from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue, observation_label
 from darc.errors import DARCError
-from darc.formats.amber_config import count_instances
+from darc.formats.amber_config import count_instances, trigger_file
 from darc.growing_file import LineReader, wake_ups
 
 #: Time in s after which a full queue is tried again.
@@ -31,8 +31,9 @@ class AMBERListener(DARCBase):
 
     Every complete line of every AMBER instance goes to the target queue and, where there is one, to the
     second target queue: `{'command': 'trigger', 'trigger': [line, ...]}` with the instance (`step`), whether
-    the file held no more (`at_end`), and the `observation` the lines belong to. A queue that is full gets its
-    lines later; the other one does not wait for it.
+    the file held no more (`at_end`), the `observation` the lines belong to, and their `place` in the file,
+    by which a consumer knows what it has already and what it lacks (`darc.growing_file.Place`). A queue that
+    is full gets its lines later; the other one does not wait for it.
     """
 
     interval: float
@@ -80,8 +81,7 @@ class AMBERListener(DARCBase):
         beam: Any = obs_config.get("beam", self.config.beam)
         try:
             instances = count_instances(obs_config["amber_config"])
-            folder = Path(obs_config["amber_dir"])
-            return [folder / f"CB{int(beam):02d}_step{step}.trigger" for step in range(1, instances + 1)]
+            return [trigger_file(obs_config["amber_dir"], beam, step) for step in range(1, instances + 1)]
         except KeyError as error:
             raise AMBERListenerException(f"the observation's configuration has no key {error}") from error
         except (TypeError, ValueError) as error:
@@ -144,6 +144,7 @@ def _deliver(channels: list[Channel], label: str) -> bool:
                     "at_end": block.at_end,
                     "step": step,
                     "observation": label,
+                    "place": tuple(block.place),
                 }
                 channel.target.put(message, block=False)
                 channel.reader.advance()

@@ -63,6 +63,10 @@ class DARCBase(multiprocessing.context.Process):
         node: name of the node this service runs on; None: the one that has this host's name
         start_method: multiprocessing start method; None: the calling program's default
 
+    Attributes:
+        resume: whether the observation goes on that a predecessor worked on; None: whoever started it does
+            not say, and nothing needs to be kept for a successor
+
     Raises:
         ConfigError: the configuration is missing or wrong
     """
@@ -91,6 +95,9 @@ class DARCBase(multiprocessing.context.Process):
         self.clock: Callable[[], float] = time.time
         self.monotonic: Callable[[], float] = time.monotonic
         self.host_type: str | None = None
+        self.resume: bool | None = None
+        # observation that was joined, for which a start that a predecessor did not read may still come
+        self._joined: str | None = None
         self.obs_config: dict[str, Any] = {}
         self._stopping: threading.Event | None = None
         self._terminated = self._defective = False
@@ -277,9 +284,13 @@ class DARCBase(multiprocessing.context.Process):
         obs_config = _obs_config(message)
         if not obs_config:
             raise DARCError("start_observation came without an obs_config, the dictionary of the observation")
-        self.host_type = message.get("host_type", self.host_type)
-        logs.set_observation(observation_label(obs_config))
-        self.logger.info("starting an observation")
+        label, resume = observation_label(obs_config), message.get("resume")
+        if resume is False and label == self._joined:
+            return
+        self._joined = label if resume else None
+        self.host_type, self.resume = message.get("host_type", self.host_type), resume
+        logs.set_observation(label)
+        self.logger.info("joining an observation" if resume else "starting an observation")
         reload = message.get("reload_conf", message.get("reload", True))
         self.start_observation(obs_config, reload=reload)
 
@@ -291,6 +302,7 @@ class DARCBase(multiprocessing.context.Process):
             return
         abort = {"abort": True} if message.get("abort") else {}
         self.logger.info("%s the observation", "aborting" if abort else "stopping")
+        self._joined = None
         self.stop_observation(obs_config, **abort)
         logs.set_observation(None)
 

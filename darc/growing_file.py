@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from inotify_simple import INotify, flags
 
@@ -16,6 +17,24 @@ BLOCK_BYTES = 32 * 1024
 #: Least time in s between two looks at a file: a row that comes alone is read at once, of many the first one
 #: at once and the others together, as each message costs its receiver as much as a hundred rows.
 REST_S = 0.001
+#: Most bytes that are read from a file in one go by who has something to catch up with.
+CATCH_UP_BYTES = 256 * 1024
+
+
+class Place(NamedTuple):
+    """Where lines are in a file.
+
+    Attributes:
+        file: the file, as long as it exists: its number on its disk
+        truncations: how often it has been begun anew since its reader follows it
+        begin: byte at which they begin
+        end: byte at which they end
+    """
+
+    file: int
+    truncations: int
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -25,10 +44,12 @@ class Block:
     Attributes:
         lines: the lines without their ends
         at_end: whether the file held no further complete line when they were read
+        place: where they are in the file
     """
 
     lines: list[str]
     at_end: bool
+    place: Place
 
 
 class LineReader:
@@ -47,6 +68,7 @@ class LineReader:
         self.restarts = 0
         self._fd: int | None = None
         self._offset = 0
+        self._truncations = 0
         self._pending: Block | None = None
 
     def peek(self) -> Block | None:
@@ -78,15 +100,14 @@ class LineReader:
     def _read(self) -> Block | None:
         assert self._fd is not None
         data = os.pread(self._fd, BLOCK_BYTES, self._offset)
-        at_end = len(data) < BLOCK_BYTES or os.fstat(self._fd).st_size == self._offset + BLOCK_BYTES
-        end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) == BLOCK_BYTES:
-            end = len(data)  # no line is that long: pass it on in pieces, as rubbish for the parser to count
-        if end == 0:
+        status = os.fstat(self._fd)
+        at_end = len(data) < BLOCK_BYTES or status.st_size == self._offset + BLOCK_BYTES
+        length, lines = _lines(data, BLOCK_BYTES)
+        if not length:
             return None
-        self._offset += end
-        lines = data[:end].decode("ascii", "replace").removesuffix("\n").split("\n")
-        return Block(lines, at_end)
+        place = Place(status.st_ino, self._truncations, self._offset, self._offset + length)
+        self._offset = place.end
+        return Block(lines, at_end, place)
 
     def _restarted(self) -> bool:
         """Start again if the file was replaced or truncated; called at the end of what there is."""
@@ -101,8 +122,92 @@ class LineReader:
         if not replaced and not truncated:
             return False
         self.restarts += 1
+        self._truncations = 0 if replaced else self._truncations + 1
         self.close()
         return self._open()
+
+
+class Continuation:
+    """What a consumer has of a file, whose blocks somebody tells it about.
+
+    Blocks that follow each other are taken as they come. The file is the record: what was never told, or told
+    to a predecessor that died, is read from there, and what is told again is passed over. So whoever tells,
+    and the consumer, may die and begin anew at any time.
+
+    Args:
+        path: the file
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.position = 0
+        self._target = 0
+        self._file: int | None = None
+        self._truncations: int | None = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether something is known to be in the file that the consumer does not have."""
+        return self.position < self._target
+
+    def take(self, place: Place) -> bool:
+        """Take note of a block; return whether its lines are the next ones, to be used as they are.
+
+        All others are either there already or have to be `read`.
+        """
+        replaced = self._file not in (None, place.file)
+        # whoever begins anew to tell knows of no earlier truncation
+        truncated = self._truncations is not None and place.truncations > self._truncations
+        if replaced or truncated:
+            self.position = self._target = 0
+        self._file, self._truncations = place.file, place.truncations
+        follows = place.begin == self.position == self._target
+        self._target = max(self._target, place.end)
+        if follows:
+            self.position = place.end
+        return follows
+
+    def look(self) -> None:
+        """Have everything read that the file holds now."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = self.path.stat()
+            self._file, self._target = status.st_ino, max(self._target, status.st_size)
+
+    def read(self) -> list[str]:
+        """Return the next lines that the consumer does not have.
+
+        Raises:
+            OSError: they cannot be read, and never will be
+        """
+        begin, end = self.position, self._target
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if self._file is not None and os.fstat(descriptor).st_ino != self._file:
+                    raise OSError(0, "another file has taken its place")
+                data = os.pread(descriptor, min(CATCH_UP_BYTES, end - begin), begin)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self.position = end
+            raise
+        length, lines = _lines(data, CATCH_UP_BYTES)
+        self.position += length
+        if not length:  # the rest is half a line, or the file has become shorter
+            self._target = self.position
+        return lines
+
+
+def _lines(data: bytes, most: int) -> tuple[int, list[str]]:
+    """Cut into complete lines; return the number of bytes that they take, and the lines.
+
+    Data that are as much as can be read in one go and hold no complete line are passed on, for the parser to
+    count: no line is that long.
+    """
+    length = data.rfind(b"\n") + 1
+    if length == 0 and len(data) == most:
+        length = len(data)
+    return length, data[:length].decode("ascii", "replace").removesuffix("\n").split("\n") if length else []
 
 
 def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[None]:

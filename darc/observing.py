@@ -16,7 +16,7 @@ from darc.formats import parset as parsets
 from darc.formats.files import shown
 from darc.observations import WAITING, Observation, ObservationBook
 from darc.supervisor import Supervisor, for_all
-from darc.topology import AFTER_OBSERVATION, FOR_ENDED_OBSERVATION
+from darc.topology import AFTER_OBSERVATION, FOR_ENDED_OBSERVATION, SERVICES
 
 #: Time in s after the end of an observation at which it is stopped if nobody did.
 OVERDUE_S = 60.0
@@ -99,7 +99,7 @@ class ObservationKeeper:
         names = [name for name in self.services if name in FOR_ENDED_OBSERVATION]
         self._make_sure_they_run(names)
         with self._telling:
-            self._tell(names, self._start_message(observation))
+            self._tell(names, self._start_message(observation, resume=False))
         started = f"only {' and '.join(names)} started" if names else "no service here works on such ones"
         return "Warning", f"observation {observation.task_id} has already ended: {started}"
 
@@ -149,19 +149,23 @@ class ObservationKeeper:
             for name in self.services:
                 if number := self.supervisor.clear(name):
                     self.logger.warning("%s: %d stale messages removed", name, number)
-        self._tell(self.services, self._start_message(observation))
+        self._tell(self.services, self._start_message(observation, resume=False))
 
-    def first_messages(self, _service: str) -> Sequence[dict[str, Any]]:
-        """Return what tells a service that starts now which observations are going on."""
+    def first_messages(self, service: str) -> Sequence[dict[str, Any]]:
+        """Return what tells a service that starts now which observations it has to join."""
         with self._telling:
-            return [self._start_message(observation) for observation in self.book.running()]
+            running = self.book.running()
+            if not SERVICES[service].overlapping:
+                running = running[-1:]
+            return [self._start_message(observation, resume=True) for observation in running]
 
-    def _start_message(self, observation: Observation) -> dict[str, Any]:
+    def _start_message(self, observation: Observation, resume: bool) -> dict[str, Any]:
         return {
             "command": "start_observation",
             "obs_config": observation.obs_config,
             "reload_conf": self._config_is_usable(),
             "host_type": self.config.role,
+            "resume": resume,
         }
 
     def _config_is_usable(self) -> bool:

@@ -19,12 +19,14 @@ class Service:
         target: service whose queue takes what this one finds out
         second_target: a second such service
         roles: roles of the nodes on which it runs
+        overlapping: whether it works on several observations at once; others leave one for the next
     """
 
     class_name: str
     roles: tuple[str, ...]
     target: str | None = None
     second_target: str | None = None
+    overlapping: bool = False
 
 
 WORKER = ("worker",)
@@ -34,11 +36,11 @@ SERVICES = {
     "amber_listener": Service("AMBERListener", WORKER, target="amber_clustering", second_target="processor"),
     "amber_clustering": Service("AMBERClustering", WORKER, target="dada_trigger"),
     "dada_trigger": Service("DADATrigger", WORKER),
-    "processor": Service("ProcessorManager", WORKER),
-    "offline_processing": Service("OfflineProcessing", (*WORKER, *MASTER)),
+    "processor": Service("ProcessorManager", WORKER, overlapping=True),
+    "offline_processing": Service("OfflineProcessing", (*WORKER, *MASTER), overlapping=True),
     "lofar_trigger": Service("LOFARTrigger", MASTER),
     "voevent_generator": Service("VOEventGenerator", MASTER),
-    "processor_master": Service("ProcessorMasterManager", MASTER),
+    "processor_master": Service("ProcessorMasterManager", MASTER, overlapping=True),
     "status_website": Service("StatusWebsite", MASTER),
 }
 

@@ -1,9 +1,10 @@
-"""Settings file of AMBER, of which one thing matters here: how many instances it runs."""
+"""Settings file of AMBER, of which one thing matters here: how many instances it runs; and their files."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from darc.errors import DARCError
 from darc.formats.files import read_text, shown
@@ -39,3 +40,18 @@ def count_instances(path: Path | str) -> int:
             "such as [1, 2, 3]"
         )
     return len(devices)
+
+
+def trigger_file(folder: Path | str, beam: Any, step: int) -> Path:
+    """Return the file in which an AMBER instance writes what it finds.
+
+    Args:
+        folder: where AMBER writes
+        beam: compound beam, or a text that is one
+        step: number of the instance, from 1
+
+    Raises:
+        TypeError: one of them is something else
+        ValueError: `beam` is no number
+    """
+    return Path(folder) / f"CB{int(beam):02d}_step{step}.trigger"

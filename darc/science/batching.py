@@ -7,12 +7,17 @@ depend on how fast the files are read or on which comes first, as long as no pau
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Batches by which instances may be apart from each other when somebody catches up with them.
+CATCH_UP_BATCHES = 3
 
 Reason = Literal["complete", "settled", "interval", "flush"]
 
@@ -28,6 +33,7 @@ class Batch:
         reason: What made it ready: 'complete' (all instances went beyond it), 'settled' (nothing more came),
             'interval' (it waited long enough) or 'flush' (end of the observation).
         first_arrival: Monotonic time in s at which its first row arrived.
+        counts: Number of its rows from each instance, None: from unknown sources.
 
     """
 
@@ -36,6 +42,7 @@ class Batch:
     late: bool
     reason: Reason
     first_arrival: float
+    counts: Mapping[int | None, int]
 
 
 @dataclass
@@ -46,6 +53,7 @@ class _Waiting:
     first_arrival: float
     last_arrival: float
     blocks: list[NDArray[np.float64]] = field(default_factory=list)
+    counts: Counter[int | None] = field(default_factory=Counter)
 
 
 @dataclass
@@ -74,6 +82,7 @@ class BatchAssembler:
         ninstance: Number of AMBER instances, numbered from 1.
         settle_s: Pause in s after which no more is expected.
         interval_s: Longest time in s that a row waits for others.
+        handed_out: Batches that a predecessor has handed out.
 
     Attributes:
         late_rows: Number of rows that came after their batch was handed out.
@@ -83,7 +92,9 @@ class BatchAssembler:
 
     """
 
-    def __init__(self, ninstance: int, settle_s: float, interval_s: float) -> None:
+    def __init__(
+        self, ninstance: int, settle_s: float, interval_s: float, handed_out: Iterable[int] = ()
+    ) -> None:
         if ninstance < 1:
             raise ValueError(f"at least one AMBER instance is needed, not {ninstance}")
         self.late_rows = 0
@@ -92,7 +103,7 @@ class BatchAssembler:
         self._instances = {number: _Source() for number in range(1, ninstance + 1)}
         self._unknown = _Source()
         self._waiting: dict[int, _Waiting] = {}
-        self._handed_out: set[int] = set()
+        self._handed_out = set(handed_out)
 
     @property
     def idle(self) -> bool:
@@ -129,7 +140,7 @@ class BatchAssembler:
         if len(batch):
             source.current = int(batch[-1])
             source.furthest = max(source.furthest, int(batch.max()))
-            self._store(batch, rows, now)
+            self._store(batch, rows, instance, now)
 
     def ready(self, now: float) -> list[Batch]:
         """Hand out what is ready at the monotonic time `now`, ordered by batch number."""
@@ -140,11 +151,29 @@ class BatchAssembler:
         """Monotonic time, maybe past, at which a batch becomes ready if no row comes; None when idle."""
         return min((self._due(*item)[0] for item in self._waiting.items()), default=None)
 
+    def passed(self, instances: Iterable[int]) -> list[Batch]:
+        """Hand out what some instances have left well behind, ordered by batch number.
+
+        For whoever catches up with what was written long ago: the rows of these instances are read now, and
+        those of all others are there. Pauses say nothing then.
+
+        Args:
+            instances: Those of which more is to be read; at least one.
+        """
+        reached = min(self.reached(instance) for instance in instances) - CATCH_UP_BATCHES
+        return [self._hand_out(number, "complete") for number in sorted(self._waiting) if number < reached]
+
+    def reached(self, instance: int) -> float:
+        """Return the latest batch of an instance so far; minus infinity before its first row."""
+        return self._instances[instance].furthest
+
     def flush(self) -> list[Batch]:
         """Hand out everything, ordered by batch number: the observation is over."""
         return [self._hand_out(number, "flush") for number in sorted(self._waiting)]
 
-    def _store(self, batch: NDArray[np.int64], rows: NDArray[np.float64], now: float) -> None:
+    def _store(
+        self, batch: NDArray[np.int64], rows: NDArray[np.float64], instance: int | None, now: float
+    ) -> None:
         if np.any(batch[1:] < batch[:-1]):
             order = np.argsort(batch, kind="stable")
             batch, rows = batch[order], rows[order]
@@ -153,7 +182,9 @@ class BatchAssembler:
         for number, block in zip(numbers, np.split(rows, starts), strict=True):
             late = number in self._handed_out
             self.late_rows += late * len(block)
-            self._waiting.setdefault(number, _Waiting(late, now, now)).blocks.append(block)
+            waiting = self._waiting.setdefault(number, _Waiting(late, now, now))
+            waiting.blocks.append(block)
+            waiting.counts[instance] += len(block)
         for number, waiting in self._waiting.items():
             if number >= numbers[0]:
                 waiting.last_arrival = now
@@ -186,4 +217,4 @@ class BatchAssembler:
         waiting = self._waiting.pop(number)
         self._handed_out.add(number)
         rows = waiting.blocks[0] if len(waiting.blocks) == 1 else np.concatenate(waiting.blocks)
-        return Batch(number, rows, waiting.late, reason, waiting.first_arrival)
+        return Batch(number, rows, waiting.late, reason, waiting.first_arrival, waiting.counts)

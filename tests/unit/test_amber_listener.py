@@ -83,7 +83,7 @@ def test_one_consumer_is_enough(listener, obs_config):
 
 
 def test_a_message_says_where_its_lines_come_from(listener, obs_config):
-    append(file_of(obs_config), HEADER)
+    append(path := file_of(obs_config), HEADER)
     listener.start_observation(obs_config, reload=False)
     assert listener.target_queue.get(timeout=PATIENCE_S) == {
         "command": "trigger",
@@ -91,6 +91,7 @@ def test_a_message_says_where_its_lines_come_from(listener, obs_config):
         "at_end": True,
         "step": 1,
         "observation": "2019-05-18-23:51:13.B1933+16",
+        "place": (path.stat().st_ino, 0, 0, len(HEADER) + 1),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.growing_file import BLOCK_BYTES, LineReader, wake_ups
+from darc.growing_file import BLOCK_BYTES, CATCH_UP_BYTES, Continuation, LineReader, wake_ups
 
 
 def read_all(reader):
@@ -129,3 +129,106 @@ def test_waking_up_ends_with_the_event(path):
             event.set()
         append(path, "b\n")  # wakes the next look, long before the interval is over
     assert looks == 3
+
+
+# --- a consumer that is told of blocks ---------------------------------------------------------------------
+
+
+def consume(continuation, blocks):
+    """Return the lines that a consumer gets who is told of some blocks, and reads what it lacks."""
+    lines = []
+    for block in blocks:
+        if continuation.take(block.place):
+            lines += block.lines
+        while continuation.behind:
+            lines += continuation.read()
+    return lines
+
+
+def blocks_of(path):
+    reader, blocks = LineReader(path), []
+    while (block := reader.peek()) is not None:
+        blocks.append(block)
+        reader.advance()
+    reader.close()
+    return blocks
+
+
+@given(st.data())
+def test_a_consumer_gets_each_line_once_whatever_it_is_told(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("amber") / "CB00_step1.trigger"
+    lines, told, first = [], [], LineReader(path)
+    readers = [first]
+    for number in range(data.draw(st.integers(1, 6))):
+        lines.append(f"line {number}")
+        append(path, f"line {number}\n")
+        if data.draw(st.booleans()):
+            readers.append(LineReader(path))  # who tells has died
+        while (block := readers[-1].peek()) is not None:
+            told.append(block)
+            readers[-1].advance()
+    kept = [block for block in told[:-1] if data.draw(st.booleans())]
+    assert consume(Continuation(path), [*kept, told[-1]]) == lines
+    for reader in readers:
+        reader.close()
+
+
+def test_a_successor_reads_what_is_there_without_being_told(path):
+    append(path, "a\nb\nhalf")
+    successor = Continuation(path)
+    successor.look()
+    assert consume(successor, []) == []
+    lines = successor.read()
+    assert (lines, successor.behind) == (["a", "b"], True)
+    assert (successor.read(), successor.behind) == ([], False)
+    append(path, " of c\n")
+    assert consume(successor, blocks_of(path)) == ["half of c"]
+
+
+def test_a_file_that_is_not_there_yet_leaves_nothing_to_catch_up(path):
+    successor = Continuation(path)
+    successor.look()
+    assert not successor.behind
+
+
+def test_much_is_read_in_parts(path):
+    append(path, "x" * 99 + "\n")
+    append(path, ("y" * 99 + "\n") * (2 * CATCH_UP_BYTES // 100))
+    successor, parts = Continuation(path), []
+    successor.look()
+    while successor.behind:
+        parts.append(len(successor.read()))
+    assert sum(parts) == 1 + 2 * CATCH_UP_BYTES // 100
+    assert len(parts) >= 2
+
+
+# a file that is replaced or truncated while it is followed
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_that_begins_anew_is_taken_from_its_beginning(path, reader, tmp_path, replaced):
+    consumer = Continuation(path)
+    append(path, "a long first line\n")
+    assert consume(consumer, [reader.peek()]) == ["a long first line"]
+    reader.advance()
+    if replaced:
+        append(tmp_path / "new", "new\n")
+        (tmp_path / "new").rename(path)
+    else:
+        path.write_text("new\n")
+    assert consume(consumer, [reader.peek()]) == ["new"]
+    # who tells has died; the next one knows of no truncation
+    assert consume(consumer, blocks_of(path)) == []
+    append(path, "more\n")
+    assert consume(consumer, blocks_of(path)) == ["more"]
+
+
+def test_what_was_missed_in_a_file_that_was_replaced_is_lost_and_said(path, tmp_path):
+    append(path, "a\nb\n")
+    (block,) = blocks_of(path)
+    consumer = Continuation(path)
+    assert not consumer.take(block.place._replace(begin=2))
+    append(tmp_path / "new", "new\n")
+    (tmp_path / "new").rename(path)
+    with pytest.raises(OSError, match="another file"):
+        consumer.read()
+    assert not consumer.behind
+    assert consume(consumer, blocks_of(path)) == ["new"]

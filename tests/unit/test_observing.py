@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
@@ -317,9 +317,23 @@ def test_a_service_that_starts_meanwhile_learns_what_is_going_on(keeper, submit,
     services.running.remove("amber_listener")
     keeper.keep()
     assert services.told("amber_listener") == []
-    assert keeper.first_messages("amber_listener") == services.told("processor")
+    told = [message | {"resume": True} for message in services.told("processor")]
+    assert keeper.first_messages("amber_listener") == told
     keeper.stop(keeper.config.darc_master.parset_dir / "2026-11-22-12:00:00.B0531+21/darc_CB00.parset")
     assert keeper.first_messages("amber_listener") == []
+
+
+def test_only_a_service_that_works_on_several_observations_joins_them_all(keeper, submit, services, clock):
+    clock.now = START_UNIX
+    submit()
+    keeper.keep()
+    submit(number=2, source="R3", start=START + timedelta(seconds=60))
+    clock.now += 60
+    keeper.keep()
+    assert len(services.told("processor")) == 2
+    assert len(keeper.first_messages("processor")) == 2
+    (message,) = keeper.first_messages("amber_listener")
+    assert message["obs_config"]["datetimesource"].endswith(".R3")
 
 
 def test_with_a_configuration_that_became_wrong_services_go_on_with_theirs(keeper, submit, services, clock):

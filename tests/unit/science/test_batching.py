@@ -274,3 +274,28 @@ def test_rows_of_an_instance_that_does_not_exist_are_refused(instance):
 def test_every_row_needs_a_batch_number():
     with pytest.raises(ValueError, match="2 batch numbers for 3 rows"):
         BatchAssembler(1, SETTLE_S, INTERVAL_S).add(np.array([1, 2]), np.zeros((3, 5)), 1, True, 0.0)
+
+
+# ---------------------------------------------------------------- going on where another one stopped
+
+
+def test_what_a_predecessor_handed_out_is_late():
+    assembler = BatchAssembler(1, SETTLE_S, INTERVAL_S, handed_out=[4])
+    assembler.add(np.array([4, 5]), np.zeros((2, 1)), 1, True, 0.0)
+    assert [(batch.number, batch.late) for batch in assembler.flush()] == [(4, True), (5, False)]
+
+
+def test_a_batch_says_how_many_rows_each_instance_gave():
+    feed = Feed(ninstance=2)
+    feed.add([4, 4], instance=1)
+    feed.add([4], instance=2)
+    feed.add([4], instance=None)
+    assert [batch.counts for batch in feed.assembler.flush()] == [{1: 2, 2: 1, None: 1}]
+
+
+def test_who_catches_up_does_not_wait_for_an_instance_that_has_no_more():
+    feed = Feed(ninstance=2)
+    feed.add([4], instance=2)
+    feed.add([4, 5, 9], instance=1)
+    assert [batch.number for batch in feed.assembler.passed([1])] == [4, 5]
+    assert feed.assembler.passed([1, 2]) == []

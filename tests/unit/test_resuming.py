@@ -1,0 +1,344 @@
+"""Decisions are the same, each made once, however often the listener and the clustering are killed."""
+
+import json
+import queue
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from darc.amber_clustering import AMBERClustering
+from darc.formats.amber import format_row, header
+from darc.formats.parset import load_obs_config
+from darc.growing_file import LineReader
+from darc.simulation.observation import Observation
+
+START = datetime(2019, 5, 18, 23, 51, 12, 640_000, tzinfo=UTC)
+TSAMP_S = 81.92e-6
+STEPS = (1, 2)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Node:
+    """AMBER's files, and the two services, which can be killed: their queue and the disk stay."""
+
+    def __init__(self, folder):
+        (folder / "config.yaml").write_text(f"""
+nodes: {{workers: {{here: 0}}}}
+darc_master: {{state_dir: {folder}/state}}
+amber_clustering:
+  {{log_file: {folder}/log, sb_filter: false, galaxy_model: none, galactic_dm_max: 100.0,
+    thresh_iquv: {{interval: 5.0}}}}
+""")
+        observation = Observation("somewhere", START, 299.008, ninstance=len(STEPS))
+        files = observation.write(folder)
+        self.folder = folder
+        self.obs_config = load_obs_config(files.workers[0])
+        self.source_list = files.source_list
+        amber = Path(self.obs_config["amber_dir"])
+        self.paths = {step: amber / f"CB00_step{step}.trigger" for step in STEPS}
+        amber.mkdir(parents=True, exist_ok=True)
+        for path in self.paths.values():
+            path.write_text(header())
+        self.now = 1000.0
+        self.messages = queue.Queue()
+        self.iquv, self.lofar, self.voevents = queue.Queue(), queue.Queue(), queue.Queue()
+        self.readers = {}
+        self.start_listener()
+        self.start_clustering(resume=False)
+
+    def start_listener(self):
+        for reader in self.readers.values():
+            reader.close()
+        self.readers = {step: LineReader(path) for step, path in self.paths.items()}
+
+    def start_clustering(self, resume=True):
+        service = AMBERClustering(
+            self.messages, target_queue=self.iquv, config_file=self.folder / "config.yaml", node="here"
+        )
+        service.monotonic = lambda: self.now
+        service.clock = lambda: START.timestamp() + self.now - 1000.0
+        service.lofar_queue, service.vo_queue = self.lofar, self.voevents
+        service.source_file = self.source_list
+        service._handle({
+            "command": "start_observation",
+            "obs_config": self.obs_config,
+            "reload_conf": False,
+            "resume": resume,
+        })  # fmt: skip
+        self.service = service
+
+    def write(self, step, batch, rows):
+        with self.paths[step].open("a") as file:
+            for number, (dm, snr) in enumerate(rows):
+                time_s = (batch * 12500 + number * 10) * TSAMP_S
+                file.write(
+                    format_row(
+                        beam=35,
+                        batch=batch,
+                        sample=number,
+                        integration_step=10,
+                        time_s=time_s,
+                        dm=dm,
+                        snr=snr,
+                    )
+                    + "\n"
+                )
+
+    def listen(self, step):
+        reader = self.readers[step]
+        while (block := reader.peek()) is not None:
+            self.messages.put({
+                "command": "trigger",
+                "trigger": block.lines,
+                "at_end": block.at_end,
+                "step": step,
+                "observation": self.obs_config["datetimesource"],
+                "place": tuple(block.place),
+            })  # fmt: skip
+            reader.advance()
+
+    def take(self, number=10**9):
+        """Have the clustering handle some messages."""
+        while number and not self.messages.empty():
+            self.service._handle(self.messages.get())
+            number -= 1
+
+    def settle(self):
+        """Have it decide on everything there is."""
+        self.take()
+        while self.service.due_in() < 1.0:
+            self.now += max(self.service.due_in(), 0.05)
+            self.service.do_what_is_due()
+
+    def outcome(self):
+        """What was sent, in its order."""
+        return {
+            "iquv": [
+                [(t["dm"], t["snr"], t["time"]) for t in message["trigger"]] for message in _all(self.iquv)
+            ],
+            "lofar": [(item["dm"], item["snr"], item["tarr"]) for item in _all(self.lofar)],
+            "voevent": [(item["dm"], item["snr"], item["tarr"]) for item in _all(self.voevents)],
+        }
+
+    def close(self):
+        for reader in self.readers.values():
+            reader.close()
+        self.service._log.close()
+
+
+def _all(source):
+    items = []
+    while not source.empty():
+        items.append(source.get())
+    return items
+
+
+@pytest.fixture
+def node(tmp_path):
+    numbers, nodes = count(), []
+
+    def node():
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        nodes.append(Node(folder))
+        return nodes[-1]
+
+    yield node
+    for each in nodes:
+        each.close()
+
+
+#: What AMBER finds in one batch: DM and S/N of some rows, by instance.
+batches = st.lists(
+    st.fixed_dictionaries(
+        {
+            step: st.lists(
+                st.tuples(st.sampled_from([150.0, 400.0]), st.sampled_from([9.0, 12.0, 25.0])), max_size=3
+            )
+            for step in STEPS
+        }
+    ),
+    min_size=1,
+    max_size=5,
+)
+#: What happens between two batches.
+events = st.sampled_from(
+    ["listen 1", "listen 2", "take 1", "take", "due", "kill listener", "kill clustering"]
+)
+
+
+def run(node, found, plan):
+    for number, rows in enumerate(found):
+        batch = 10 + 2 * number
+        for step in STEPS:
+            node.write(step, batch, rows[step])
+        for event in plan[number] if plan else ():
+            match event.split():
+                case "listen", step:
+                    node.listen(int(step))
+                case "take", one:
+                    node.take(int(one))
+                case ["take"]:
+                    node.take()
+                case ["due"]:
+                    node.service.do_what_is_due()
+                case "kill", "listener":
+                    node.start_listener()
+                case "kill", "clustering":
+                    node.service._log.close()
+                    node.start_clustering()
+        for step in STEPS:
+            node.listen(step)
+        node.settle()
+    counts = dict(node.service.counts)
+    return node.outcome(), counts
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=batches, data=st.data())
+def test_decisions_are_the_same_and_made_once_whatever_is_killed(node, found, data):
+    plan = [data.draw(st.lists(events, max_size=8)) for _ in found]
+    disturbed, disturbed_counts = run(node(), found, plan)
+    undisturbed, counts = run(node(), found, None)
+    assert disturbed == undisturbed
+    assert disturbed_counts == counts
+
+
+def burst(node, batch=10, snr=25.0):
+    node.write(1, batch, [(400.0, snr)])
+    node.listen(1)
+
+
+def test_lines_that_a_dead_clustering_had_read_are_read_again(node):
+    node = node()
+    burst(node)
+    node.take()
+    node.service._log.close()
+    node.start_clustering()
+    node.settle()
+    assert len(node.outcome()["iquv"]) == 1
+
+
+def test_the_rate_limit_outlives_the_process(node):
+    node = node()
+    burst(node)
+    node.settle()
+    node.service._log.close()
+    node.start_clustering()
+    burst(node, batch=12)
+    node.settle()
+    assert len(node.outcome()["iquv"]) == 1
+
+
+@pytest.mark.parametrize("after", ["log", "queues"])
+def test_a_death_between_deciding_and_sending_repeats_all_but_lofar(node, monkeypatch, after):
+    def die(*_):
+        raise Killed
+
+    node = node()
+    burst(node)
+    name, owner = ("_send", node.service) if after == "log" else ("sent", node.service._log)
+    monkeypatch.setattr(owner, name, die)
+    with pytest.raises(Killed):
+        node.settle()
+    before = node.outcome()
+    assert len(before["lofar"]) == (0 if after == "log" else 1)
+    node.service._log.close()
+    node.start_clustering()
+    node.settle()
+    outcome = node.outcome()
+    assert [len(outcome[kind]) for kind in ("iquv", "lofar", "voevent")] == [1, 0, 1]
+    # once is enough
+    node.service._log.close()
+    node.start_clustering()
+    node.settle()
+    assert not any(node.outcome().values())
+
+
+def test_a_dump_whose_data_are_gone_is_not_repeated(node, monkeypatch, caplog):
+    node = node()
+    burst(node)
+    monkeypatch.setattr(node.service, "_send", lambda _: None)
+    monkeypatch.setattr(node.service._log, "sent", lambda: None)
+    node.settle()
+    node.service._log.close()
+    node.now += 60.0
+    node.start_clustering()
+    assert node.outcome()["iquv"] == []
+    assert "its data are gone" in caplog.text
+
+
+def test_late_rows_are_late_for_the_successor_too(node):
+    node = node()
+    burst(node)
+    node.settle()
+    node.write(1, 10, [(400.0, 25.0)])
+    node.service._log.close()
+    node.start_clustering()
+    node.settle()
+    assert node.service.counts["batches"] == 2
+    assert node.service.counts["rows"] == 2
+
+
+def test_a_new_start_of_the_same_observation_begins_anew(node):
+    node = node()
+    burst(node)
+    node.settle()
+    node.service._handle({"command": "stop_observation", "obs_config": node.obs_config})
+    node.start_listener()
+    node.start_clustering(resume=False)
+    node.listen(1)
+    node.settle()
+    assert len(node.outcome()["iquv"]) == 2
+
+
+# the queue outlives a service that is killed before it has read that an observation starts
+def test_a_start_that_the_predecessor_did_not_read_does_not_begin_anew(node):
+    node = node()
+    burst(node)
+    node.settle()
+    node.service._log.close()
+    node.start_clustering()
+    start = {"command": "start_observation", "obs_config": node.obs_config, "resume": False}
+    node.service._handle(start)
+    node.start_listener()
+    node.listen(1)
+    node.settle()
+    assert len(node.outcome()["iquv"]) == 1
+
+
+def test_a_damaged_record_costs_the_damaged_lines_only(node):
+    node = node()
+    for batch in (10, 20, 30):
+        burst(node, batch)
+        node.settle()
+    node.service._log.close()
+    path = node.folder / "state" / "decisions"
+    lines = path.read_text().splitlines()
+    assert sum("batch" in json.loads(line) for line in lines) == 3
+    path.write_text("\n".join(lines)[:-30])
+    node.start_clustering()
+    node.settle()
+    outcome = node.outcome()
+    assert len(outcome["lofar"]) == 4
+
+
+# disk full
+def test_a_state_that_cannot_be_written_stops_nobody_and_is_told_once(node, caplog):
+    node = node()
+    node.service._log.close()
+    (node.folder / "state" / "decisions").unlink()
+    (node.folder / "state").rmdir()
+    (node.folder / "state").write_text("a file where the folder should be")
+    for batch in (10, 20):
+        burst(node, batch)
+        node.settle()
+    assert len(node.outcome()["iquv"]) == 2
+    assert caplog.text.count("decisions are not written down") == 1
