@@ -154,25 +154,6 @@ def build_mail(
     return message
 
 
-def send_mail(settings: MailSettings, message: EmailMessage) -> dict[str, str]:
-    """Hand a mail to the mail server, now.
-
-    Returns:
-        Recipients that the server refused, with its reason; the others are served.
-
-    Raises:
-        MailTooLargeError: The server refused it for its size.
-        MailRefusedError: It refused the sender, the mail or all recipients.
-        MailError: The server cannot be reached, is not trusted, or refused the login; or the login file is
-            not fit for use.
-    """
-    recipients = recipients_of(message)
-    refused = deliver(settings, recipients, content_of(message))
-    if len(refused) == len(recipients):
-        raise nobody_served(settings, refused)
-    return {who: why.reason for who, why in refused.items()}
-
-
 def recipients_of(message: EmailMessage) -> tuple[str, ...]:
     """Return the addresses that a mail goes to.
 
@@ -207,7 +188,10 @@ def deliver(settings: MailSettings, recipients: Sequence[str], content: bytes) -
         Recipients that the server refused, which may be all of them; the others are served.
 
     Raises:
-        MailError: As `send_mail`, except for the recipients.
+        MailTooLargeError: The server refused it for its size.
+        MailRefusedError: It refused the sender or the mail.
+        MailError: The server cannot be reached, is not trusted, or refused the login; or the login file is
+            not fit for use.
     """
     login = None if settings.login_file is None else read_login(settings.login_file)
     try:

@@ -20,6 +20,7 @@ from darc.formats.results import (
     pages_name,
     parse_summary,
     parse_triggers,
+    picture_name,
     summary_name,
     triggers_name,
 )
@@ -88,17 +89,6 @@ def _told(text: str) -> Told | None:
 REAL_TIME = ResultFiles(
     labels=tuple(COUNTS), summary=_told, triggers=lambda text, cb: parse_triggers(text), pages=pages_name
 )
-
-
-def picture_path(folder: Path, cb: int, row: int) -> Path:
-    """Return where the plot of a single candidate is.
-
-    Args:
-        folder: the observation's folder of results
-        cb: compound beam
-        row: row of the candidate in the list of those that were kept, from 0
-    """
-    return folder / f"CB{cb:02d}_pictures" / f"{row:03d}.png"
 
 
 def is_there(path: Path) -> bool:
@@ -175,7 +165,7 @@ def _processed(beam: BeamReport, folder: Path, told: Told, files: ResultFiles) -
     candidates = [
         Candidate(trigger=trigger, picture=path if is_there(path) else None)
         for row, trigger in enumerate(triggers)
-        for path in [picture_path(folder, beam.cb, row)]
+        for path in [folder / picture_name(beam.cb, row)]
     ]
     problems = [*told.problems, *([problem] if kept and problem else [])]
     if len(triggers) != kept:

@@ -3,8 +3,8 @@
 import pytest
 
 from darc.formats.overview import BeamCoordinates
-from darc.formats.results import NOTHING_CAME, Summary, Trigger, build_summary, build_triggers
-from darc.reporting.collect import collect_beam, has_results, picture_path
+from darc.formats.results import NOTHING_CAME, Summary, Trigger, build_summary, build_triggers, picture_name
+from darc.reporting.collect import collect_beam, has_results
 from darc.reporting.report import BeamState
 
 PDF = b"%PDF-1.7\n...\n%%EOF\n"
@@ -60,8 +60,8 @@ def test_pictures_belong_to_the_rows_of_the_list_and_candidates_come_best_first(
     text = build_triggers(rows).splitlines()
     (tmp_path / "CB03_triggers.txt").write_text("\n".join([text[0], text[2], text[1]]))
     for row in (0, 1):
-        picture_path(tmp_path, 3, row).parent.mkdir(exist_ok=True)
-        picture_path(tmp_path, 3, row).write_bytes(b"picture")
+        (tmp_path / picture_name(3, row)).parent.mkdir(exist_ok=True)
+        (tmp_path / picture_name(3, row)).write_bytes(b"picture")
     best, worst = collect().candidates
     assert (best.probability, best.picture) == (0.99, tmp_path / "CB03_pictures" / "001.png")
     assert (worst.probability, worst.picture) == (0.5, tmp_path / "CB03_pictures" / "000.png")
