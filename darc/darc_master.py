@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import logging
 import queue
 import signal
@@ -25,7 +26,9 @@ from darc.node_metrics import node_metrics
 from darc.node_report import log_tail, node_details
 from darc.observing import ObservationKeeper
 from darc.supervisor import Supervisor, for_all
+from darc.systemd_notify import Notifier
 from darc.topology import SERVICES
+from darc.wellbeing import Wellbeing
 
 #: Service that each pair of switches belongs to.
 SWITCHES = {"lofar": "lofar_trigger", "voevent": "voevent_generator"}
@@ -49,6 +52,7 @@ class DARCMaster:
         config_file: path to the configuration; None: searched as `darc.config_files` describes
         node: name of this node; None: the configured one that has this host's name
         clock: time in unix seconds
+        notifier: tells systemd how this node fares
 
     Raises:
         ConfigError: the configuration is missing or wrong
@@ -59,6 +63,7 @@ class DARCMaster:
         config_file: Path | str | None = None,
         node: str | None = None,
         clock: Callable[[], float] = time.time,
+        notifier: Notifier | None = None,
     ) -> None:
         self.config_file = config_file
         self.node_name = node
@@ -68,6 +73,7 @@ class DARCMaster:
         self.supervisor = Supervisor(self.config, config_file, self.services)
         self._observing = ObservationKeeper(self.config, self.supervisor, clock, self._wake_up)
         self._clock, self._up_since = clock, clock()
+        self._notifier = notifier or Notifier({})
         self._ending = False
         # SimpleQueue is the one thing that a signal handler may use while the main thread waits for it
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -100,11 +106,15 @@ class DARCMaster:
         ):
             where = (self.node, self.host_type, *server.address)
             self.logger.info("DARC %s, node %s, role %s, commands on %s:%d", __version__, *where)
+            threads = {"the command port": lambda: server.alive, "the watcher": lambda: self.supervisor.alive}
+            who, book = f"{self.host_type} node {self.node}", self._observing.book
+            wellbeing = Wellbeing(self._notifier, who, self.supervisor, book, threads)
             try:
                 self.supervisor.open()
                 self._start_all()
-                self._keep_observations()
+                self._keep_observations(wellbeing)
             finally:
+                wellbeing.stopping()
                 self.supervisor.close()
         self.logger.info("stopped")
 
@@ -126,11 +136,12 @@ class DARCMaster:
             self.logger.warning("%s is not part of this version, not started", name)
         for_all(partial(self._one, "start"), self.services)
 
-    def _keep_observations(self) -> None:
+    def _keep_observations(self, wellbeing: Wellbeing) -> None:
         while not self._ending:
-            wait_s = self._observing.keep()
+            waits_s = self._observing.keep(), wellbeing.interval_s
+            wellbeing.tell()
             with contextlib.suppress(queue.Empty):
-                self._wake_ups.get(timeout=wait_s)
+                self._wake_ups.get(timeout=min((s for s in waits_s if s is not None), default=None))
 
     # --- messages ------------------------------------------------------------------------------------------
 
@@ -382,7 +393,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(arguments)
     try:
-        master = DARCMaster(options.config, options.node)
+        notifier = Notifier()
+        if notifier.interval_s is not None:
+            faulthandler.enable()  # when the watchdog ends this process, it says first where its threads are
+        master = DARCMaster(options.config, options.node, notifier=notifier)
         log_file = None if options.foreground else master.config.darc_master.log_file
         logs.set_up_logging("darc_master", log_file, master.config.logging.level)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -31,11 +31,16 @@ class Observation:
     end_unix: float
     state: str = WAITING
 
+    @property
+    def datetimesource(self) -> str:
+        """Its name, the same on all nodes; empty if its configuration has none."""
+        return str(self.obs_config.get("datetimesource", ""))
+
     def summary(self) -> dict[str, str]:
         """Return what `status` shows of it."""
         return {
             "task_id": self.task_id,
-            "datetimesource": str(self.obs_config.get("datetimesource", "")),
+            "datetimesource": self.datetimesource,
             "state": self.state,
             "start": _isot(self.start_unix),
             "end": _isot(self.end_unix),

@@ -36,6 +36,7 @@ PROGRAM = (
     "darc.node_metrics",
     "darc.node_report",
     "darc.observing",
+    "darc.systemd_notify",
 )
 
 R = TypeVar("R")
@@ -260,6 +261,11 @@ class Supervisor:
     def takes_messages(self, name: str) -> bool:
         """Whether what is put on the queue of a service is read soon."""
         return self.status(name) in (State.STARTING.value, State.RUNNING.value)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the services are watched."""
+        return self._watcher.is_alive()
 
     def processes(self) -> dict[str, int | None]:
         """Return the process IDs of the services that have a process."""

@@ -101,6 +101,11 @@ class CommandServer:
         )
         self._acceptor.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether connections are taken."""
+        return self._acceptor is not None and self._acceptor.is_alive()
+
     def close(self) -> None:
         """Free the port and close all connections; requests that are with the handler are still answered.
 
