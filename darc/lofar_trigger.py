@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
-from darc import metrics
 from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats.lofar_packet import freeze_time, pack, unpack
@@ -14,11 +14,16 @@ from darc.network.mail import build_mail
 from darc.network.mail_spool import MailSpool, open_spool
 from darc.network.queue_server import QueueServer
 from darc.science.dispersion import delay_s
+from darc.sent_log import Event
 from darc.trigger_service import TriggerService
 
 
 class LOFARTriggerException(DARCError):  # noqa: N818 (documented name)
     """LOFAR cannot be triggered as asked."""
+
+
+class LOFARUnreachableError(LOFARTriggerException):
+    """A packet has certainly not left this node."""
 
 
 class LOFARTriggerQueueServer(QueueServer):
@@ -38,6 +43,10 @@ class LOFARTrigger(TriggerService):
     server_class = LOFARTriggerQueueServer
     needed = NEEDED_BY_LOFAR
     known_first = True
+    event_name = "LOFAR trigger"
+    unreachable = LOFARUnreachableError
+    # a second freeze of LOFAR's buffers would be worse than none
+    repeat = False
     _mails: MailSpool | None = None
 
     def prepare(self) -> None:
@@ -51,29 +60,67 @@ class LOFARTrigger(TriggerService):
         if self._mails is not None:
             self._mails.close(LAST_WAIT_S)
 
-    def handle(self, trigger: dict[str, Any]) -> None:
-        """Make a packet of a trigger and send it to LOFAR if that is enabled.
+    def make_event(self, trigger: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Make a packet of a trigger.
 
         Args:
             trigger: checked item
 
         Raises:
-            DARCError: no packet can be made of it, or it could not be sent
+            DARCError: no packet can be made of it
         """
         packet = self._new_trigger(
             trigger["dm"], trigger["utc"], **_given(trigger, "nu_GHz"), test=trigger.get("test")
         )
-        if not self.send_events:
-            metrics.note_trigger(self.kind, metrics.DISABLED, self.clock())
-            self.logger.warning("not sent, as sending is disabled: %s", unpack(packet))
-            return
-        self._send(packet)
-        metrics.note_trigger(self.kind, metrics.SENT, self.clock(), trigger.get("arrived"))
-        self.logger.warning("sent to %s:%d: %s", self.lofar_host, self.lofar_port, unpack(packet))
+        says = unpack(packet)
+        content = {
+            "packet": packet.hex(),
+            "says": str(says),
+            "receiver": f"{self.lofar_host}:{self.lofar_port}",
+        }
+        return says.test, content
+
+    def shown(self, event: Event) -> str:
+        """Return what the log says of an event: what its packet says."""
+        return str(event.content["says"])
+
+    def preview(self, trigger: dict[str, Any]) -> str:
+        """Return the packet of a checked trigger, in hexadecimal and decoded."""
+        _, content = self.make_event(trigger)
+        packet = " ".join(re.findall("..", content["packet"]))
+        return f"to {content['receiver']} (UDP)\n{packet}\n{content['says']}"
+
+    def transmit(self, event: Event) -> str:
+        """Send a packet to LOFAR.
+
+        Raises:
+            LOFARTriggerException: it was not sent
+        """
+        self._send(bytes.fromhex(event.content["packet"]))
+        self.logger.warning("sent to %s:%d: %s", self.lofar_host, self.lofar_port, self.shown(event))
+        return f"{self.lofar_host}:{self.lofar_port}"
+
+    def after_sending(self, event: Event) -> None:
+        """Have the observers told."""
         try:
-            self.send_email(trigger)
+            self.send_email(event.trigger)
         except DARCError as error:
             self.logger.error("no e-mail about this trigger: %s", error)
+
+    def lost_sight_of(self, event: Event) -> None:
+        """Tell the observers of a packet that may have been sent before a restart."""
+        self.logger.error(
+            "not known whether this was sent before the restart, and not sent again: %s", self.shown(event)
+        )
+        try:
+            self._mail(
+                event.trigger,
+                "perhaps sent: ",
+                "The service ended while LOFAR was being asked to freeze its buffers. Nobody here knows "
+                "whether the packet was sent; it is not sent again.",
+            )
+        except DARCError as error:
+            self.logger.error("no e-mail about this: %s", error)
 
     def _new_trigger(self, dm: float, utc: str, nu_GHz: float = 1.37, test: bool | None = None) -> bytes:  # noqa: N803
         """Create a LOFAR trigger packet.
@@ -98,7 +145,7 @@ class LOFARTrigger(TriggerService):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 sender.sendto(packet, (self.lofar_host, self.lofar_port))
         except OSError as error:
-            raise LOFARTriggerException(
+            raise LOFARUnreachableError(
                 f"no trigger to LOFAR at {self.lofar_host}:{self.lofar_port}: {error}"
             ) from error
 
@@ -111,17 +158,19 @@ class LOFARTrigger(TriggerService):
         Raises:
             DARCError: it cannot be sent, or not be kept on disk until it is
         """
+        self._mail(trigger, "", "LOFAR was asked to freeze its buffers.")
+
+    def _mail(self, trigger: dict[str, Any], remark: str, text: str) -> None:
         to = self.email_settings.get("to") or []
         if not to:
             self.logger.info("no e-mail, as lofar_trigger.email_settings.to is empty")
             return
         test = self.is_test(trigger.get("test"))
-        subject = f"{'Test: ' if test else ''}LOFAR trigger at {trigger['utc']}, DM {trigger['dm']:.2f}"
-        parameters = "\n".join(_line(key, trigger[key]) for key in sorted(trigger.keys() - {"arrived"}))
-        text = (
-            f"LOFAR was asked to freeze its buffers.\n\n{parameters}\n\n"
-            f"The data to look at are those of SB {self.waterfall_sb:02d}.\n"
+        subject = (
+            f"{'Test: ' if test else ''}{remark}LOFAR trigger at {trigger['utc']}, DM {trigger['dm']:.2f}"
         )
+        parameters = "\n".join(_line(key, trigger[key]) for key in sorted(trigger.keys() - {"arrived"}))
+        text = f"{text}\n\n{parameters}\n\nThe data to look at are those of SB {self.waterfall_sb:02d}.\n"
         if self._mails is None:
             self._mails = open_spool(self.config, self.logger)
         self._mails.put(build_mail(subject, self.config.mail.sender, to, text))

@@ -5,27 +5,37 @@ from __future__ import annotations
 import abc
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
-from darc import metrics
-from darc.base import LONGEST_WAIT_S, DARCBase
+from darc import event_limits, kept_switch, metrics, sent_log
+from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase
 from darc.config import Config
 from darc.errors import DARCError
+from darc.event_sender import EventSender
 from darc.formats.trigger import check_item, pick
+from darc.network.incoming_queue import Accepted, IncomingQueue
+from darc.network.item_spool import ItemSpool
 from darc.network.master_queues import server_key
 from darc.network.queue_server import PlainQueueServer, QueueServer, serve_queue
+from darc.network.retry import RetryPolicy
+from darc.sent_log import Event, SentLog, SentLogError
+
+#: Pauses in s while a receiver cannot be reached: the first one, twice as long each time, and the longest.
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
 
 
 class TriggerService(DARCBase, abc.ABC):
     """A service of the master node that collects triggers of all beams, picks one and sends it on.
 
     After a first trigger it waits `interval` seconds for more. Nothing leaves the node unless sending is
-    enabled, by `send_events` of the configuration or by command; and with `test` in the configuration every
-    event is a test, whatever a trigger says.
+    enabled, by `send_events` of the configuration or by command; with `test` in the configuration every event
+    is a test, whatever a trigger says; and events that are no tests are limited in number. Triggers are on
+    disk before whoever put one is told so, and what becomes of each event stands in a log that is kept.
 
     Args:
         source_queue: input queue for controlling this service
@@ -40,7 +50,11 @@ class TriggerService(DARCBase, abc.ABC):
 
     interval: float
     send_events: bool
+    keep_switch: bool
     test: bool
+    min_spacing: float
+    max_per_hour: int | None
+    max_trigger_age: float
     server_address: str
     server_port: int
     server_auth: SecretStr | str | None
@@ -52,13 +66,21 @@ class TriggerService(DARCBase, abc.ABC):
     needed: ClassVar[Iterable[str]]
     #: whether triggers of known sources go before all others
     known_first: ClassVar[bool]
+    #: what it sends, for the log
+    event_name: ClassVar[str]
+    #: an error that means that an event was certainly not taken, and may be later
+    unreachable: type[DARCError]
+    #: whether an event may be sent again of which nobody knows whether it was taken
+    repeat: bool
 
     def __init__(
         self, source_queue: Any, *args: Any, config_file: Any = None, control_queue: Any = None, **kwargs: Any
     ) -> None:
         kwargs |= {"config_file": config_file, "control_queue": control_queue}
         super().__init__(source_queue, *args, **kwargs)
-        self.trigger_queue: queue.Queue[Any] | None = None
+        self.trigger_queue: IncomingQueue | None = None
+        self._event_log: SentLog | None = None
+        self._sender: EventSender | None = None
         self._server: PlainQueueServer | None = None
         self._collector: threading.Thread | None = None
 
@@ -70,55 +92,97 @@ class TriggerService(DARCBase, abc.ABC):
     # --- the process ---------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Serve the trigger queue and start to collect.
+        """Send what an earlier process has left, serve the trigger queue and start to collect.
 
         Raises:
-            DARCError: no key, or the address cannot be listened on
+            DARCError: no key, the address cannot be listened on, or what was sent before cannot be read
         """
-        self.trigger_queue = queue.Queue()
-        address = self.server_address, self.server_port
-        key = server_key(self, self.service_name, make=True)
-        try:
-            self._server = serve_queue(
-                self.server_class, address, key, self.trigger_queue, validate=self._check
-            )
-        except OSError as error:
-            raise DARCError(
-                f"cannot serve the trigger queue on {address[0]}:{address[1]}: {error.strerror}; check "
-                f"{self.service_name}.server_address and server_port, and whether another one runs"
-            ) from error
+        if self.keep_switch:
+            self._restore_switch()
+        self._event_log = events = SentLog(self._event_log_path())
+        self.trigger_queue = self._open_queue(events)
+        self._server = self._serve_queue(self.trigger_queue)
         self.logger.info("sending is %s", self._state())
+        self._sender = self._make_sender(events)
+        self._sender.start()
         self._collector = threading.Thread(
             target=self._collect, args=(self.trigger_queue,), name="collector", daemon=True
         )
         self._collector.start()
 
+    def _open_queue(self, events: SentLog) -> IncomingQueue:
+        folder = self.config.darc_master.state_dir / "incoming" / self.service_name
+        return IncomingQueue(
+            ItemSpool(folder, self.service_name, self.logger),
+            known=events.identities(),
+            max_age_s=self.max_trigger_age,
+            logger=self.logger,
+            dropped=self._dropped,
+        )
+
+    def _dropped(self, accepted: Accepted, age_s: float) -> None:
+        """Tell of an item that was accepted before a restart and is of no use any more."""
+        reason = f"dropped after {age_s:.1f} s, older than {self.max_trigger_age:g} s"
+        self.logger.error("%s: %r", reason, accepted.item)
+        self._note(sent_log.EXPIRED, metrics.FAILED, reason, [accepted.identity], accepted.item)
+
+    def _serve_queue(self, incoming: IncomingQueue) -> PlainQueueServer:
+        address = self.server_address, self.server_port
+        key = server_key(self, self.service_name, make=True)
+        try:
+            return serve_queue(self.server_class, address, key, incoming, validate=self._check)
+        except OSError as error:
+            raise DARCError(
+                f"cannot serve the trigger queue on {address[0]}:{address[1]}: {error.strerror}; check "
+                f"{self.service_name}.server_address and server_port, and whether another one runs"
+            ) from error
+
+    def _make_sender(self, events: SentLog) -> EventSender:
+        return EventSender(
+            self.event_name,
+            self.kind,
+            self,
+            events,
+            retry=RetryPolicy(first_s=FIRST_PAUSE_S, max_s=LONGEST_PAUSE_S),
+            max_age_s=self.max_trigger_age,
+            logger=self.logger,
+            clock=self.clock,
+            monotonic=self.monotonic,
+        )
+
     def _check(self, item: Any) -> dict[str, Any]:
         return check_item(item, self.needed)
 
     def cleanup(self) -> None:
-        """Close the queue for the nodes; triggers that have arrived are still handled."""
+        """Close the queue for the nodes, handle triggers that have arrived, and try once more what waits."""
         if self._server is not None:
             self._server.close()
         if self.trigger_queue is not None and self._collector is not None:
-            self.trigger_queue.put(None)
+            self.trigger_queue.close()
             self._collector.join(self.interval + LONGEST_WAIT_S)
+        if self._sender is not None:
+            self._sender.close(LAST_WAIT_S)
 
-    def _collect(self, triggers: queue.Queue[Any]) -> None:
-        while (first := triggers.get()) is not None:
+    def _collect(self, triggers: IncomingQueue) -> None:
+        while (first := triggers.take()) is not None:
             together, end = [first], self.monotonic() + self.interval
             while (wait_s := end - self.monotonic()) > 0:
                 try:
-                    together.append(triggers.get(timeout=wait_s))
+                    more = triggers.take(wait_s)
                 except queue.Empty:
                     break
-                if together[-1] is None:
-                    triggers.put(together.pop())
+                if more is None:
                     break
+                together.append(more)
             try:
-                self.create_and_send(together)
+                self.create_and_send(
+                    [accepted.item for accepted in together], [accepted.identity for accepted in together]
+                )
             except DARCError as error:
                 self.logger.error("nothing sent: %s", error)
+            finally:
+                # also those that show a defect: they would end the next process too
+                triggers.settle(together)
 
     # --- commands ------------------------------------------------------------------------------------------
 
@@ -142,14 +206,34 @@ class TriggerService(DARCBase, abc.ABC):
         question = command if isinstance(command, dict) else {"command": command}
         word = question["command"]
         if word in ("enable", "disable"):
-            self.send_events = word == "enable"
-            self.logger.warning("by command, sending is %s", self._state())
+            self._set_switch(word == "enable")
         self._answer(question, "Success", self._state())
 
+    def _set_switch(self, send_events: bool) -> None:
+        self.send_events = send_events
+        self.logger.warning("by command, sending is %s", self._state())
+        try:
+            self._open_log().note(sent_log.SWITCHED, self.clock(), self._state())
+            if self.keep_switch:
+                kept_switch.keep(self._switch_path(), send_events)
+        except DARCError as error:
+            self.logger.error("the switch is not written down: %s", error)
+
+    def _restore_switch(self) -> None:
+        """Set the switch as it was set by command before a restart, if it is known."""
+        kept = kept_switch.kept(self._switch_path())
+        if kept is not None and kept != self.send_events:
+            self.send_events = kept
+            self.logger.warning("as by command before the restart, sending is %s", self._state())
+
+    def _switch_path(self) -> Path:
+        return self._event_log_path().with_suffix(".switch")
+
+    def _event_log_path(self) -> Path:
+        return self.config.darc_master.state_dir / "sent" / f"{self.service_name}.jsonl"
+
     def _state(self) -> str:
-        return ("enabled" if self.send_events else "disabled") + (
-            ", all events are tests" if self.test else ""
-        )
+        return kept_switch.word(self.send_events) + (", all events are tests" if self.test else "")
 
     def _settings(self, config: Config) -> dict[str, Any]:
         """Leave the switch as it is when the configuration is read again: it may have been set by command."""
@@ -167,39 +251,141 @@ class TriggerService(DARCBase, abc.ABC):
         """
         return pick(triggers, known_first=cls.known_first)
 
-    def create_and_send(self, trigger: dict[str, Any] | list[dict[str, Any]]) -> None:
+    def create_and_send(
+        self, trigger: dict[str, Any] | list[dict[str, Any]], identities: Sequence[str] = ()
+    ) -> None:
         """Turn the best of some triggers into an event, and send it if that is enabled.
 
         Args:
             trigger: one trigger, or several of which one is picked
+            identities: what the triggers are recognised by if they come again
 
         Raises:
-            DARCError: no event can be made of it, or it did not reach its receiver
+            DARCError: no event can be made of it, or, unless the service runs, it did not reach its receiver
         """
         usable = []
         for item in trigger if isinstance(trigger, list) else [trigger]:
             try:
                 usable.append(self._check(item))
             except DARCError as error:
-                metrics.note_trigger(self.kind, metrics.REFUSED, self.clock())
                 self.logger.error("trigger refused: %s", error)
+                self._note(sent_log.REFUSED, metrics.REFUSED, str(error), (), item)
         if not usable:
             return
         best, nbeam = self._select_trigger(usable)
         self.logger.info("%d triggers in %d compound beams, taking %r", len(usable), nbeam, best)
+        best = {**best, "ncb": nbeam}
         try:
-            self.handle({**best, "ncb": nbeam})
-        except DARCError:
-            metrics.note_trigger(self.kind, metrics.FAILED, self.clock())
+            test, content = self.make_event(best)
+        except DARCError as error:
+            self._note(sent_log.FAILED, metrics.FAILED, str(error), identities, best)
+            raise
+        self._decide(Event.new(self.clock(), test, content, best, identities))
+
+    def _decide(self, event: Event) -> None:
+        """Send an event, unless that is disabled or there were too many."""
+        events = self._open_log()
+        if not self.send_events:
+            metrics.note_trigger(self.kind, metrics.DISABLED, self.clock())
+            self.logger.warning("not sent, as sending is disabled: %s", self.shown(event))
+            self._write(events, event, sent_log.DISABLED, "sending is disabled")
+            return
+        refusal = None if event.test else self._refusal(events)
+        if refusal is not None:
+            metrics.note_trigger(self.kind, metrics.REFUSED, self.clock())
+            self.logger.error("not sent, %s: %s", refusal, self.shown(event))
+            self._write(events, event, sent_log.REFUSED, refusal)
+        elif self._sender is not None:
+            self._sender.put(event)
+        else:
+            self._send_now(events, event)
+
+    def _refusal(self, events: SentLog) -> str | None:
+        return event_limits.refusal(self.clock(), events.times(), self.min_spacing, self.max_per_hour)
+
+    def _send_now(self, events: SentLog, event: Event) -> None:
+        """Send an event while its caller waits: the service does not run."""
+        sender = self._make_sender(events)
+        policy = RetryPolicy(first_s=FIRST_PAUSE_S, max_s=LONGEST_PAUSE_S, attempts=self.attempts)
+        try:
+            self._persist(lambda: sender.deliver(event), policy, self.unreachable, self.shown(event))
+        except self.unreachable as error:
+            sender.settle(event, sent_log.FAILED, str(error))
             raise
 
+    @property
+    def attempts(self) -> int:
+        """Number of attempts to send an event while the caller waits."""
+        return 1
+
+    # --- the log of events ---------------------------------------------------------------------------------
+
+    def _open_log(self) -> SentLog:
+        """Return the log; where the service does not run it is added to, but the past does not count."""
+        if self._event_log is None:
+            self._event_log = SentLog(self._event_log_path(), read=False)
+        return self._event_log
+
+    def _write(self, events: SentLog, event: Event, outcome: str, reason: str) -> None:
+        try:
+            events.write(event, outcome, self.clock(), reason)
+        except SentLogError as error:
+            self.logger.error("%s", error)
+
+    def _note(self, outcome: str, counted: str, reason: str, identities: Iterable[str], trigger: Any) -> None:
+        """Write down, and count, what became of a trigger of which no event was made."""
+        metrics.note_trigger(self.kind, counted, self.clock())
+        try:
+            events = self._open_log()
+            events.note(outcome, self.clock(), reason, items=list(identities), trigger=trigger)
+        except SentLogError as error:
+            self.logger.error("%s", error)
+
+    # --- events --------------------------------------------------------------------------------------------
+
     @abc.abstractmethod
-    def handle(self, trigger: dict[str, Any]) -> None:
-        """Make an event of a trigger, and send it if that is enabled.
+    def make_event(self, trigger: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Make an event of a trigger.
 
         Args:
             trigger: checked item, with the number of compound beams that saw something at this time as `ncb`
+
+        Returns:
+            whether it is a test, and what identifies it to its receiver and to us
+
+        Raises:
+            DARCError: a value does not fit
         """
+
+    @abc.abstractmethod
+    def transmit(self, event: Event) -> str:
+        """Send an event once, and return who took it.
+
+        Raises:
+            DARCError: it was not sent; of the class `unreachable`: it may be later
+        """
+
+    @abc.abstractmethod
+    def shown(self, event: Event) -> str:
+        """Return what the log says of an event."""
+
+    @abc.abstractmethod
+    def preview(self, trigger: dict[str, Any]) -> str:
+        """Return what would be sent for a checked trigger, for the eyes of an operator."""
+
+    def objection(self, event: Event) -> str | None:
+        """Return why an event may not be sent any more: the switch or the configuration changed meanwhile."""
+        if not self.send_events:
+            return "sending has been disabled meanwhile"
+        if self.test and not event.test:
+            return "it is no test, and the configuration makes every event a test now"
+        return None
+
+    def after_sending(self, event: Event) -> None:
+        """Do what follows from an event having been sent."""
+
+    def lost_sight_of(self, event: Event) -> None:
+        """Tell that nobody knows whether an event was sent before a restart; it is not sent again."""
 
     def is_test(self, test: bool | None) -> bool:
         """Return whether an event is a test: the configuration decides, a trigger can only add to it.

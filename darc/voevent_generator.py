@@ -8,27 +8,24 @@ from typing import Any
 
 from astropy.coordinates import SkyCoord
 
-from darc import metrics
-from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
 from darc.formats import voevent
+from darc.formats.files import write_complete
 from darc.formats.trigger import NEEDED_BY_VOEVENT, NEW_SOURCE
 from darc.formats.utc import as_astropy, isot_text, parse_utc
 from darc.network.queue_server import QueueServer
-from darc.network.retry import RetryPolicy
 from darc.network.vtp import TransportError, send_voevent
-from darc.outbox import Outbox
 from darc.science.pointing import galactic, position_angle_deg
 from darc.science.radiometer import gain_k_per_jy
+from darc.sent_log import Event
 from darc.trigger_service import TriggerService
 
 #: What the importance of an event is based on.
 CRITERIA = (
     "S/N, DM beyond that of the Galaxy, and width of a single pulse; not classified, not checked by a human"
 )
-#: First pause in s after a broker could not be reached; the following ones are twice as long each.
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0
+#: Number of documents of the same arrival time that are stored beside each other.
+_MAX_OF_A_TIME = 1000
 
 
 class VOEventGeneratorException(DARCError):  # noqa: N818 (documented name)
@@ -56,11 +53,13 @@ class VOEventGenerator(TriggerService):
     server_class = VOEventQueueServer
     needed = NEEDED_BY_VOEVENT
     known_first = False
-    _outbox: Outbox[Path] | None = None
+    event_name = "VOEvent"
+    unreachable = TransportError
+    # the broker recognises a document by its ivorn
+    repeat = True
 
     def prepare(self) -> None:
-        """Start to send, then to collect."""
-        self._outbox = Outbox("VOEvent", self.kind, self._send, self.logger, self.clock)
+        """Send what waits from earlier, and start to collect."""
         super().prepare()
         self._warm_up()
 
@@ -70,14 +69,8 @@ class VOEventGenerator(TriggerService):
         nothing = dict.fromkeys(NEEDED_BY_VOEVENT, 0.0)
         voevent.validate(self._document({**nothing, "name": NEW_SOURCE, "utc": now}))
 
-    def cleanup(self) -> None:
-        """Stop to collect; documents that wait for the broker have one more attempt."""
-        super().cleanup()
-        if self._outbox is not None:
-            self._outbox.close(LAST_WAIT_S)
-
-    def handle(self, trigger: dict[str, Any]) -> None:
-        """Make a VOEvent of a trigger, store it, and send it if that is enabled.
+    def make_event(self, trigger: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Make a VOEvent of a trigger, and store it.
 
         Args:
             trigger: checked item
@@ -87,13 +80,36 @@ class VOEventGenerator(TriggerService):
         """
         document = self._document(trigger)
         path = self._store(document, trigger["utc"])
-        if not self.send_events:
-            metrics.note_trigger(self.kind, metrics.DISABLED, self.clock())
-            self.logger.warning("not sent, as sending is disabled: %s", path)
-        elif self._outbox is not None:
-            self._outbox.put(path, trigger.get("arrived"))
-        else:
-            self._send(path)
+        content = {
+            "ivorn": voevent.parse(document).ivorn,
+            "document": str(path),
+            "receiver": f"{self.broker_host}:{self.broker_port}",
+        }
+        return self.is_test(trigger.get("test")), content
+
+    def shown(self, event: Event) -> str:
+        """Return what the log says of an event: where its document is."""
+        return str(event.content["document"])
+
+    def preview(self, trigger: dict[str, Any]) -> str:
+        """Return the document of a checked trigger, after validating it."""
+        document = self._document(trigger)
+        voevent.validate(document)
+        valid = "the document is valid (VOEvent 2.0)"
+        return f"to {self.broker_host}:{self.broker_port} (VTP)\n{document.decode().strip()}\n{valid}"
+
+    def transmit(self, event: Event) -> str:
+        """Send a stored document to the broker.
+
+        Raises:
+            DARCError: it was not sent, or the broker refuses it
+        """
+        return self._send(Path(event.content["document"]))
+
+    @property
+    def attempts(self) -> int:
+        """Number of attempts to send an event while the caller waits."""
+        return self.retries + 1
 
     # --- documents -----------------------------------------------------------------------------------------
 
@@ -214,23 +230,19 @@ class VOEventGenerator(TriggerService):
         return voevent.build(event)
 
     def _store(self, document: bytes, utc: str) -> Path:
-        """Validate a document and write it, complete or not at all."""
+        """Validate a document and write it, complete or not at all, beside others of the same time."""
         voevent.validate(document)
-        path = Path(self.voevent_dir) / f"{utc}.xml"
-        aside = path.with_suffix(".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(document)
-            aside.rename(path)
-        except OSError as error:
-            raise VOEventGeneratorException(f"cannot store the VOEvent {path}: {error.strerror}") from error
+        folder = Path(self.voevent_dir)
+        names = (f"{utc}.xml", *(f"{utc}.{number}.xml" for number in range(2, _MAX_OF_A_TIME + 1)))
+        path = next((folder / name for name in names if not (folder / name).exists()), folder / names[0])
+        write_complete(path, document, VOEventGeneratorException, durable=True)
         self.logger.info("VOEvent stored as %s", path)
         return path
 
     # --- sending -------------------------------------------------------------------------------------------
 
-    def _send(self, path: Path) -> None:
-        """Send a stored document to the broker, again under the same ivorn if that fails."""
+    def _send(self, path: Path) -> str:
+        """Send a stored document to the broker once, and return who took it."""
         host, port = self.broker_host, self.broker_port
         if host is None:
             raise VOEventGeneratorException(
@@ -240,12 +252,8 @@ class VOEventGenerator(TriggerService):
             document = path.read_bytes()
         except OSError as error:
             raise VOEventGeneratorException(f"{path} is not there any more: {error.strerror}") from error
-        receipt = self._persist(
-            lambda: send_voevent(host, port, document, timeout_s=self.broker_timeout),
-            RetryPolicy(first_s=FIRST_PAUSE_S, max_s=LONGEST_PAUSE_S, attempts=self.retries + 1),
-            TransportError,
-            str(path),
-        )
+        receipt = send_voevent(host, port, document, timeout_s=self.broker_timeout)
         if not receipt.accepted:
             raise VOEventGeneratorException(f"{path} is refused by {receipt.by}: {receipt.reason}")
         self.logger.warning("%s sent to %s:%d, accepted by %s", path, host, port, receipt.by)
+        return receipt.by

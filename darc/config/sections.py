@@ -294,6 +294,9 @@ class QueueServer(Section):
     test: Flag
     interval: NotNegative
     send_events: Flag
+    keep_switch: Flag
+    min_spacing: NotNegative
+    max_per_hour: Count | None
     server_address: Text
     server_port: Port
     server_auth: Secret | None

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from darc.config import Config
 from darc.errors import DARCError
+from darc.network.item_spool import ItemSpool
 from darc.network.queue_server import QueueServer
 from darc.network.remote_queue import RemoteQueue
 from darc.network.retry import RetryPolicy
@@ -69,7 +70,7 @@ def _make_key(path: Path) -> None:
 def master_queue(config: Config, service: str, logger: logging.Logger) -> RemoteQueue:
     """Return the connection to the trigger queue of a service of the master node.
 
-    It is made in the background, again and again.
+    It is made in the background, again and again. What waits for it is on disk, and outlives this process.
 
     Args:
         config: configuration
@@ -80,11 +81,14 @@ def master_queue(config: Config, service: str, logger: logging.Logger) -> Remote
         DARCError: this node does not have the key
     """
     section: Any = config.section(service)
+    folder = config.darc_master.state_dir / "outgoing" / service
     return RemoteQueue(
         QueueServer,
         (section.server_address, section.server_port),
         server_key(section, service),
         name=service,
+        spool=ItemSpool(folder, service, logger),
+        kind=service.partition("_")[0],
         retry=RetryPolicy(first_s=0.2, factor=2.0, max_s=5.0),
         # a second freeze of LOFAR's buffers would be worse than none
         repeat=service != "lofar_trigger",

@@ -10,18 +10,22 @@ import socket
 import struct
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
+from darc import metrics
 from darc.errors import DARCError
 from darc.network import plain_data
+from darc.network.item_spool import ItemFile, ItemSpool
+from darc.network.ordered_sender import OrderedSender, Waiting
 from darc.network.queue_server import Address, QueueServer
 from darc.network.retry import RetryPolicy
+
+_NOT_TWICE = "it may have arrived and must not arrive twice"
 
 
 class QueueUnavailableError(DARCError):
@@ -136,24 +140,32 @@ def _answer(connection: Connection, ident: str | None, method: str, *arguments: 
     return value
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """An item and when it was put."""
+@dataclass(eq=False)
+class _Item:
+    """An item on its way.
 
-    item: Any
-    put_at: float
+    Attributes:
+        value: what was put
+        place: its file, if it has one
+    """
+
+    value: Any
+    place: ItemFile | None
 
 
 class RemoteQueue:
     """Sends items to a queue server from a thread of its own, in order, over restarts of the server.
 
-    What became of each item stands in the log.
+    With a spool also over restarts of this process: items wait on disk, and those that an earlier process
+    left are sent first. What became of each item stands in the log.
 
     Args:
         server_class: class of the queue server.
         address: its host and port.
         authkey: its key.
         name: what the log calls this queue.
+        spool: where items wait; None: in memory only.
+        kind: what is sent, for the metrics, which then count what is given up.
         retry: pauses between attempts; if it gives up, so are all items that wait.
         max_age_s: items that could not be sent within this time in s are dropped.
         max_items: number of items that may wait; beyond it the oldest are dropped.
@@ -176,6 +188,8 @@ class RemoteQueue:
         authkey: str | bytes,
         *,
         name: str,
+        spool: ItemSpool | None = None,
+        kind: str | None = None,
         retry: RetryPolicy | None = None,
         max_age_s: float = 60.0,
         max_items: int = 1000,
@@ -189,22 +203,29 @@ class RemoteQueue:
         self.dropped = 0
         key = authkey.encode() if isinstance(authkey, str) else authkey
         self._connect: Callable[[], QueueConnection] = partial(connect, server_class, address, key, timeout_s)
-        self._name, self._max_age_s, self._max_items, self._repeat = name, max_age_s, max_items, repeat
-        self._retry = retry or RetryPolicy(first_s=0.5, max_s=10)
-        self._clock = clock
+        self._name, self._spool, self._kind, self._repeat = name, spool, kind, repeat
         self._logger = logger or logging.getLogger(__name__)
         self._connection: QueueConnection | None = None
         self._reported = ""
-        self._items: deque[_Entry] = deque()
-        self._changed = threading.Condition()
-        self._closing = self._aborted = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._counting = threading.Lock()
+        self._sender = OrderedSender(
+            name,
+            self._send,
+            self._drop,
+            self._leave,
+            retry=retry or RetryPolicy(first_s=0.5, max_s=10),
+            max_age_s=max_age_s,
+            max_items=max_items,
+            begin=self._begin,
+            end=self._end,
+            clock=clock,
+        )
+        self._sender.start()
 
     @property
     def waiting(self) -> int:
         """Number of items that wait, without the one being sent."""
-        return len(self._items)
+        return self._sender.waiting
 
     def put(self, item: Any) -> None:
         """Queue an item to be sent; returns at once.
@@ -213,78 +234,88 @@ class RemoteQueue:
             PlainDataError: if the server would not take it, since it is not plain data.
             ValueError: if the queue is closed.
         """
-        entry = _Entry(plain_data.plain_copy(item), self._clock())
-        with self._changed:
-            if self._closing:
-                raise ValueError(f"{self._name} is closed")
-            self._items.append(entry)
-            excess = [self._items.popleft() for _ in range(len(self._items) - self._max_items)]
-            self._changed.notify_all()
-        self._drop(excess, f"more than {self._max_items} wait")
+        value = plain_data.plain_copy(item)
+        self._sender.put(
+            _Item(value, None if self._spool is None else self._spool.keep(value, durable=False))
+        )
 
     def close(self, timeout: float = 5.0) -> None:
-        """Send what waits for at most `timeout` seconds, then give up the rest."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join(timeout)
-        with self._changed:
-            self._aborted = True
-            left = list(self._items)
-            self._items.clear()
-            self._changed.notify_all()
-        self._drop(left, "the queue was closed")
+        """Send what waits for at most `timeout` seconds; what is left stays on disk, if it is there."""
+        self._sender.close(timeout)
 
-    def _run(self) -> None:
+    # --- the thread ----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._spool is not None and not self._spool.claim(wait=False):
+            threading.Thread(target=self._inherit_later, name=f"{self._name} spool", daemon=True).start()
+        else:
+            self._inherit()
         self._is_connected()  # so that a wrong key or address shows in the log before the first item comes
-        pauses = self._retry.delays(self._clock)
-        while (entry := self._next()) is not None:
-            if self._send(entry):
-                pauses = self._retry.delays(self._clock)
-                continue
-            pause = next(pauses, None)
-            with self._changed:
-                self._items.appendleft(entry)
-            if pause is None or self._aborted:
-                self._drop(self._take_all(), "no further attempts")
-                pauses = self._retry.delays(self._clock)
+
+    def _inherit_later(self) -> None:
+        """Wait for the process that has the spool now, which is about to end."""
+        if self._spool is not None and self._spool.claim(wait=True):
+            self._inherit()
+
+    def _inherit(self) -> None:
+        """Take over what an earlier process has left, apart from what may have arrived and must not twice."""
+        if self._spool is None:
+            return
+        inherited = []
+        for kept in self._spool.left_by_others():
+            item = _Item(kept.value, kept.file)
+            if kept.begun and not self._repeat:
+                self._give_up(item, kept.age_s, _NOT_TWICE)
             else:
-                self._pause(pause)
+                inherited.append((item, kept.age_s))
+        if inherited:
+            self._logger.info("%s: %d items wait from earlier", self._name, len(inherited))
+            self._sender.put_first(inherited)
+
+    def _end(self) -> None:
         self._disconnect()
+        if self._spool is not None:
+            self._spool.release()
 
-    def _next(self) -> _Entry | None:
-        """Wait for the next item that is not too old; None when the queue is closed and empty."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._items or self._closing)
-                if not self._items:
-                    return None
-                entry = self._items.popleft()
-            if self._clock() - entry.put_at <= self._max_age_s:
-                return entry
-            self._drop([entry], f"older than {self._max_age_s:g} s")
-
-    def _send(self, entry: _Entry) -> bool:
+    def _send(self, entry: Waiting[_Item]) -> bool:
         """Try to send an item; return whether it is settled, in one way or another."""
         if not self._is_connected() or self._connection is None:
+            self._keep_safe(entry)
             return False
+        item = entry.item
+        if self._spool is not None and item.place is not None and not self._repeat:
+            self._spool.mark_begun(item.place, True)
         try:
-            self._connection.put(entry.item)
+            self._connection.put(item.value)
         except ItemRefusedError as error:
-            self._drop([entry], str(error))
+            self._drop(entry, str(error))
             return True
         except QueueUnavailableError as error:
             self._disconnect()
             self._report(error)
-            if self._repeat or not isinstance(error, DeliveryUnknownError):
-                return False
-            self._drop([entry], "it may have arrived and must not arrive twice")
-            return True
+            return self._not_delivered(entry, isinstance(error, DeliveryUnknownError))
         self.delivered += 1
         self._reported = ""
-        age_s = self._clock() - entry.put_at
-        self._logger.info("%s: delivered after %.3f s: %s", self._name, age_s, entry.item)
+        self._forget(item)
+        self._logger.info("%s: delivered after %.3f s: %s", self._name, self._sender.age_s(entry), item.value)
         return True
+
+    def _not_delivered(self, entry: Waiting[_Item], may_have_arrived: bool) -> bool:
+        """Return whether an item that the server did not acknowledge is settled thereby."""
+        if may_have_arrived and not self._repeat:
+            self._drop(entry, _NOT_TWICE)
+            return True
+        if self._spool is not None and entry.item.place is not None and not self._repeat:
+            self._spool.mark_begun(entry.item.place, False)
+        self._keep_safe(entry)
+        return False
+
+    def _keep_safe(self, entry: Waiting[_Item]) -> None:
+        """Have the items that wait outlive a power cut; what is sent at once need not be waited for."""
+        if self._spool is not None:
+            for item in (entry.item, *self._sender.snapshot()):
+                if item.place is not None:
+                    self._spool.make_durable(item.place)
 
     def _is_connected(self) -> bool:
         if self._connection is not None and not self._connection.alive():
@@ -309,23 +340,26 @@ class RemoteQueue:
         self._logger.log(level, "%s: %s", self._name, error)
         self._reported = str(error)
 
-    def _pause(self, pause_s: float) -> None:
-        """Wait before the next attempt, shortly when the queue is being closed."""
-        with self._changed:
-            if not self._closing:
-                self._changed.wait_for(lambda: self._closing, pause_s)
-            else:
-                self._changed.wait_for(lambda: self._aborted, min(pause_s, self._retry.first_s))
+    # --- what becomes of items -----------------------------------------------------------------------------
 
-    def _take_all(self) -> list[_Entry]:
-        with self._changed:
-            taken = list(self._items)
-            self._items.clear()
-        return taken
+    def _drop(self, entry: Waiting[_Item], reason: str) -> None:
+        self._give_up(entry.item, self._sender.age_s(entry), reason)
 
-    def _drop(self, entries: Iterable[_Entry], reason: str) -> None:
-        for entry in entries:
-            with self._changed:
-                self.dropped += 1
-            age_s = self._clock() - entry.put_at
-            self._logger.error("%s: dropped after %.3f s, %s: %s", self._name, age_s, reason, entry.item)
+    def _leave(self, entry: Waiting[_Item]) -> None:
+        """Say what becomes of an item that waits when this is closed."""
+        if entry.item.place is None:
+            self._drop(entry, "the queue was closed")
+        else:
+            self._logger.warning("%s: waits on disk: %s", self._name, entry.item.value)
+
+    def _give_up(self, item: _Item, age_s: float, reason: str) -> None:
+        with self._counting:
+            self.dropped += 1
+        self._forget(item)
+        if self._kind is not None:
+            metrics.note_trigger(self._kind, metrics.FAILED, time.time())
+        self._logger.error("%s: dropped after %.3f s, %s: %s", self._name, age_s, reason, item.value)
+
+    def _forget(self, item: _Item) -> None:
+        if self._spool is not None and item.place is not None:
+            self._spool.remove(item.place)

@@ -1,7 +1,9 @@
 """When LOFAR is asked to freeze its buffers, with what, and who is told."""
 
 import itertools
+import json
 import queue
+import time
 from email.message import EmailMessage
 
 import pytest
@@ -11,6 +13,7 @@ from darc.errors import DARCError
 from darc.lofar_trigger import LOFARTrigger, LOFARTriggerException, LOFARTriggerQueueServer
 from darc.network.mail import MailError
 from darc.network.queue_server import QueueServer
+from darc.sent_log import Event, SentLog
 from darc.simulation.lofar_receiver import LOFARPacket, decode
 
 #: The documented example: 5 s of buffer, arrival at 1.37 GHz.
@@ -57,15 +60,16 @@ def outside(monkeypatch):
 
 @pytest.fixture
 def service(tmp_path, outside):
-    (tmp_path / "config.yaml").write_text("""
-nodes: {master: {name: here}}
-mail: {sender: arts@example.org}
+    (tmp_path / "config.yaml").write_text(f"""
+nodes: {{master: {{name: here}}}}
+darc_master: {{state_dir: {tmp_path}/state}}
+mail: {{sender: arts@example.org}}
 lofar_trigger:
   log_file: /nowhere/log
   server_auth: a-key-for-tests
   lofar_host: lofar
   send_events: true
-  email_settings: {to: [observers@example.org]}
+  email_settings: {{to: [observers@example.org]}}
 """)
     return LOFARTrigger(
         queue.Queue(), config_file=tmp_path / "config.yaml", node="here", control_queue=queue.Queue()
@@ -74,6 +78,15 @@ lofar_trigger:
 
 def item(**change):
     return {"dm": 56.791, "utc": "2019-01-02T18:00:00", "snr": 15.0, "cb": 0, "nu_GHz": 1.37, **change}
+
+
+def collect(service, *items):
+    """Have the service take what came until it was told to stop."""
+    triggers = service._open_queue(service._open_log())
+    for each in items:
+        triggers.put(each)
+    triggers.close()
+    service._collect(triggers)
 
 
 def packets(outside):
@@ -143,20 +156,14 @@ def test_one_of_several_is_sent(service, outside):
 
 def test_what_came_within_the_interval_is_one_event(service, outside):
     service.interval = 1000.0
-    triggers = queue.Queue()
-    for entry in (item(snr=10.0, dm=1.0), item(snr=30.0, dm=3.0), None):
-        triggers.put(entry)
-    service._collect(triggers)
+    collect(service, item(snr=10.0, dm=1.0), item(snr=30.0, dm=3.0))
     assert [packet.dm for packet in packets(outside)] == [3.0]
 
 
 def test_what_comes_after_the_interval_is_the_next_event(service, outside):
     now = itertools.count(0.0, 10.0)
     service.monotonic = lambda: next(now)
-    triggers = queue.Queue()
-    for entry in (item(dm=1.0), item(dm=2.0), None):
-        triggers.put(entry)
-    service._collect(triggers)
+    collect(service, item(dm=1.0), item(dm=2.0))
     assert [packet.dm for packet in packets(outside)] == [1.0, 2.0]
 
 
@@ -173,10 +180,7 @@ def test_a_bad_item_is_refused_by_name_and_costs_only_itself(service, outside, c
 
 def test_an_item_that_no_packet_can_carry_costs_only_itself(service, outside, caplog):
     service.interval = 0.0
-    triggers = queue.Queue()
-    for entry in (item(dm=7000.0), item(dm=2.0), None):
-        triggers.put(entry)
-    service._collect(triggers)
+    collect(service, item(dm=7000.0), item(dm=2.0))
     assert [packet.dm for packet in packets(outside)] == [2.0]
     assert "nothing sent: DM 7000.0 does not fit" in caplog.text
 
@@ -219,7 +223,10 @@ def test_the_state_is_told_and_not_changed_by_asking(service):
 
 
 def test_nothing_is_sent_unless_it_is_enabled(tmp_path, outside, caplog):
-    (tmp_path / "config.yaml").write_text("lofar_trigger: {server_auth: a-key-for-tests, lofar_host: lofar}")
+    (tmp_path / "config.yaml").write_text(
+        f"darc_master: {{state_dir: {tmp_path}/state}}\n"
+        "lofar_trigger: {server_auth: a-key-for-tests, lofar_host: lofar}"
+    )
     service = LOFARTrigger(queue.Queue(), config_file=tmp_path / "config.yaml")
     service.create_and_send(item())
     assert outside == []
@@ -379,7 +386,10 @@ def test_a_port_that_is_taken_is_told_with_what_to_check(service, monkeypatch):
 
 
 def test_the_key_is_made_when_there_is_none(tmp_path, monkeypatch):
-    (tmp_path / "config.yaml").write_text(f"lofar_trigger: {{server_auth_file: {tmp_path}/keys/lofar.key}}")
+    (tmp_path / "config.yaml").write_text(
+        f"darc_master: {{state_dir: {tmp_path}/state}}\n"
+        f"lofar_trigger: {{server_auth_file: {tmp_path}/keys/lofar.key}}"
+    )
     service = LOFARTrigger(queue.Queue(), config_file=tmp_path / "config.yaml")
     monkeypatch.setattr("darc.trigger_service.serve_queue", lambda *_, **__: Server())
     service.prepare()
@@ -391,7 +401,10 @@ def test_the_key_is_made_when_there_is_none(tmp_path, monkeypatch):
 def test_a_key_that_others_can_read_is_refused(tmp_path):
     (tmp_path / "lofar.key").write_text("a-key-for-tests\n")
     (tmp_path / "lofar.key").chmod(0o644)
-    (tmp_path / "config.yaml").write_text(f"lofar_trigger: {{server_auth_file: {tmp_path}/lofar.key}}")
+    (tmp_path / "config.yaml").write_text(
+        f"darc_master: {{state_dir: {tmp_path}/state}}\n"
+        f"lofar_trigger: {{server_auth_file: {tmp_path}/lofar.key}}"
+    )
     service = LOFARTrigger(queue.Queue(), config_file=tmp_path / "config.yaml")
     with pytest.raises(DARCError, match="chmod 600"):
         service.prepare()
@@ -422,3 +435,197 @@ def test_triggers_are_counted_by_what_became_of_them(service):
         "latency": 1.5,
     }
     assert metrics.LAST_TRIGGER.labels("lofar", "disabled")._value.get() == 1000.0
+
+
+# --- what is sent at most so often, and at most once -------------------------------------------------------
+
+
+def event_log(service, *keys):
+    lines = [json.loads(line) for line in service._event_log_path().read_text().splitlines()]
+    return [tuple(line.get(key) for key in keys) for line in lines]
+
+
+def real(service, now=1000.0):
+    """Make a service send what is no test, at a time that a test sets."""
+    service.test, service.now = False, now
+    service.clock = lambda: service.now
+    return service
+
+
+def restarted(service):
+    return real(LOFARTrigger(queue.Queue(), config_file=service.config_file, node="here"), service.now)
+
+
+def test_too_many_events_are_refused_with_numbers_logged_and_counted(service, outside, caplog):
+    real(service).min_spacing = 60.0
+    refused = metrics.TRIGGERS.labels("lofar", metrics.REFUSED)._value.get()
+    service.create_and_send(item(dm=1.0))
+    service.now += 59
+    service.create_and_send(item(dm=2.0))
+    service.now += 1
+    service.create_and_send(item(dm=3.0))
+    assert [packet.dm for packet in packets(outside)] == [1.0, 3.0]
+    assert "not sent, the last one was 59.0 s ago, less than min_spacing, 60 s: freeze at" in caplog.text
+    assert [outcome for (outcome,) in event_log(service, "outcome")] == [
+        *("sending", "sent", "refused", "sending", "sent")
+    ]
+    assert metrics.TRIGGERS.labels("lofar", metrics.REFUSED)._value.get() == refused + 1
+
+
+def test_the_limits_count_what_was_sent_before_a_restart(service, served, outside):
+    real(service).max_per_hour, service.min_spacing = 2, 0.0
+    for _ in range(2):
+        service.create_and_send(item())
+    after = restarted(service)
+    after.max_per_hour, after.min_spacing, after.interval = 2, 0.0, 0.0
+    after.prepare()
+    after.trigger_queue.put(item())
+    after.cleanup()
+    assert len(packets(outside)) == 2
+    ((reason,),) = [line[1:] for line in event_log(after, "outcome", "reason") if line[0] == "refused"]
+    assert reason == "2 within the last hour, max_per_hour is 2"
+
+
+def test_tests_interrupt_nobody_and_are_not_limited(service, outside):
+    for _ in range(20):
+        service.create_and_send(item())
+    assert len(packets(outside)) == 20
+
+
+def test_limits_are_there_unless_a_site_changes_them(service):
+    assert (service.min_spacing, service.max_per_hour) == (60.0, 10)
+
+
+def test_the_log_says_what_was_sent_to_whom_and_why_it_was_not(service, outside):
+    service.create_and_send(item())
+    service.send_events = False
+    service.create_and_send([item(dm=2.0), {"dm": 1}])
+    service.send_events = True
+    with pytest.raises(DARCError):
+        service.create_and_send(item(dm=7000.0))
+    assert event_log(service, "outcome", "packet", "receiver") == [
+        ("sending", "99a05c2cfc280109023854", "lofar:31662"),
+        ("sent", "99a05c2cfc280109023854", "lofar:31662"),
+        ("refused", None, None),
+        ("disabled", "99a05c2cfc2202bf001454", "lofar:31662"),
+        ("failed", None, None),
+    ]
+
+
+def crash_after(service, outcome):
+    """Leave the log as a process does that is killed after it wrote this."""
+    test, content = service.make_event(item())
+    SentLog(service._event_log_path()).write(
+        Event.new(service.clock(), test, content, item(), []), outcome, service.clock()
+    )
+
+
+# a freeze that is asked for twice
+def test_a_packet_that_may_have_been_sent_before_a_crash_is_not_sent_again_and_that_is_told(
+    service, served, outside, caplog
+):
+    crash_after(service, "sending")
+    service.prepare()
+    service.cleanup()
+    assert packets(outside) == []
+    assert "not known whether this was sent before the restart, and not sent again: freeze at" in caplog.text
+    (mail,) = mails(outside)
+    assert mail["Subject"].startswith("Test: perhaps sent: LOFAR trigger at 2019-01-02T18:00:00")
+    assert event_log(service, "outcome")[-1] == ("unknown",)
+    service.prepare()
+    service.cleanup()
+    assert len(mails(outside)) == 1
+
+
+@pytest.mark.parametrize("outcome", ["decided", "waits"])
+def test_a_packet_that_certainly_was_not_sent_before_a_crash_is_sent(service, served, outside, outcome):
+    crash_after(service, outcome)
+    service.prepare()
+    service.cleanup()
+    assert packets(outside) == [EXAMPLE]
+
+
+def test_a_packet_that_waited_for_too_long_is_dropped_and_named(service, served, outside, caplog):
+    real(service)
+    crash_after(service, "waits")
+    service.now += 61
+    service.prepare()
+    service.cleanup()
+    assert packets(outside) == []
+    assert "LOFAR trigger dropped after 61.0 s, older than 60 s" in caplog.text
+
+
+def test_what_was_disabled_or_made_a_test_meanwhile_is_not_sent_after_a_restart(service, served, outside):
+    real(service)
+    for change in ({"send_events": False}, {"test": True}):
+        crash_after(service, "waits")
+        after = restarted(service)
+        for key, value in change.items():
+            setattr(after, key, value)
+        after.prepare()
+        after.cleanup()
+    assert packets(outside) == []
+    assert [line for line in event_log(service, "outcome", "reason") if line[0] == "refused"] == [
+        ("refused", "sending has been disabled meanwhile"),
+        ("refused", "it is no test, and the configuration makes every event a test now"),
+    ]
+
+
+def test_lofar_that_cannot_be_reached_gets_the_packet_later(service, served, outside, monkeypatch):
+    monkeypatch.setattr("darc.trigger_service.FIRST_PAUSE_S", 0.01)
+    service.lofar_host, service.interval = "unreachable", 0.0
+    service.prepare()
+    service.trigger_queue.put(item())
+    while ("waits",) not in (event_log(service, "outcome") if service._event_log_path().exists() else ()):
+        time.sleep(0.01)
+    service.lofar_host = "lofar"
+    service.cleanup()
+    assert packets(outside) == [EXAMPLE]
+
+
+def test_what_was_accepted_before_a_crash_is_decided_on_after_it(service, served, outside):
+    accepted = service._open_queue(service._open_log())
+    accepted.put(item(snr=10.0, dm=1.0))
+    accepted.put(item(snr=30.0, dm=3.0))
+    service.prepare()
+    service.cleanup()
+    assert [packet.dm for packet in packets(outside)] == [3.0]
+
+
+def test_what_was_decided_on_before_a_crash_is_not_decided_on_again(service, served, outside):
+    accepted = service._open_queue(service._open_log())
+    accepted.put(item(arrived=1.0))
+    test, content = service.make_event(item())
+    event = Event.new(service.clock(), test, content, item(), [accepted.take().identity])
+    SentLog(service._event_log_path()).write(event, "sent", service.clock())
+    service.prepare()
+    service.trigger_queue.put(item(arrived=2.0))
+    service.cleanup()
+    assert packets(outside) == []
+
+
+def test_nothing_is_sent_that_cannot_be_written_down(service, outside, tmp_path):
+    (tmp_path / "state").touch()
+    with pytest.raises(DARCError, match="nothing is sent that is not written there"):
+        service.create_and_send(item())
+    assert packets(outside) == []
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(True, False), (False, True)])
+def test_a_switch_holds_after_a_restart_only_where_that_is_configured(service, served, keep, expected):
+    service.keep_switch = keep
+    switch(service, "disable")
+    after = LOFARTrigger(queue.Queue(), config_file=service.config_file, node="here")
+    after.keep_switch = keep
+    after.prepare()
+    after.cleanup()
+    assert after.send_events == expected
+    assert event_log(service, "outcome", "reason")[0] == ("switched", "disabled, all events are tests")
+
+
+def test_what_would_be_sent_can_be_looked_at(service, outside):
+    assert service.preview(item()) == (
+        "to lofar:31662 (UDP)\n99 a0 5c 2c fc 28 01 09 02 38 54\n"
+        "freeze at 2019-01-02T18:00:08.265, DM 56.8, test"
+    )
+    assert outside == [] and not service._event_log_path().exists()

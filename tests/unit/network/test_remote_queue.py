@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from darc.network.item_spool import ItemSpool
 from darc.network.plain_data import PlainDataError
 from darc.network.queue_server import QueueServer
 from darc.network.remote_queue import (
@@ -273,3 +274,95 @@ def test_an_item_is_sent_as_it_was_when_it_was_put(make, server):
 def test_what_the_server_would_not_read_is_refused_at_once(make):
     with pytest.raises(PlainDataError):
         make().put({"n": object()})
+
+
+# --- items on disk -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spool(tmp_path):
+    """The spool of a queue, opened by each process anew."""
+    logger = logging.getLogger("darc.network.remote_queue")
+    return lambda: ItemSpool(tmp_path / "outgoing", "triggers", logger)
+
+
+def test_what_waits_when_a_process_ends_is_sent_by_the_next_in_order(make, server, spool, caplog):
+    server.reachable.clear()
+    before = make(spool=spool())
+    put(before, 1, 2)
+    before.close(0)
+    assert "dropped" not in caplog.text
+    server.reachable.set()
+    after = make(spool=spool())
+    put(after, 3)
+    assert taken(server, 3) == [1, 2, 3]
+    after.close()
+    assert spool().left_by_others() == []
+
+
+def test_what_waited_for_too_long_over_a_restart_is_dropped_with_its_age(
+    make, server, tmp_path, drops, caplog
+):
+    long_ago = ItemSpool(tmp_path, "triggers", logging.getLogger("test"), lambda: 10**9)
+    long_ago.keep({"n": 1}, durable=True)
+    remote = make(spool=ItemSpool(tmp_path, "triggers", logging.getLogger("test"), lambda: 71 * 10**9))
+    put(remote, 2)
+    assert taken(server, 1) == [2]
+    assert "triggers: dropped after 70.000 s, older than 60 s: {'n': 1}" in caplog.text
+
+
+@pytest.mark.parametrize(("repeat", "expected"), [(True, [1, 2]), (False, [2])])
+def test_what_may_have_arrived_before_a_crash_is_repeated_only_where_that_is_allowed(
+    make, server, spool, caplog, repeat, expected
+):
+    crashed = spool()
+    crashed.mark_begun(crashed.keep({"n": 1}, durable=True), True)
+    remote = make(spool=spool(), repeat=repeat)
+    put(remote, 2)
+    assert taken(server, len(expected)) == expected
+    remote.close()
+    assert remote.dropped == 2 - len(expected)
+    assert ("it may have arrived and must not arrive twice: {'n': 1}" in caplog.text) == (not repeat)
+
+
+def test_while_an_item_is_being_put_the_disk_says_so_unless_it_may_be_repeated(make, server, spool, tmp_path):
+    seen = []
+    server.taken.put = lambda item: seen.append(
+        [path.suffixes for path in (tmp_path / "outgoing").glob("*.json")]
+    )
+    for repeat in (False, True):
+        remote = make(spool=spool(), repeat=repeat)
+        put(remote, 1)
+        remote.close()
+    assert seen == [[[".begun", ".json"]], [[".json"]]]
+
+
+def test_an_item_that_certainly_was_not_put_may_be_repeated_after_a_crash(make, server, spool):
+    server.troubles = [QueueUnavailableError("full")] * 1000
+    remote = make(spool=spool(), repeat=False)
+    put(remote, 1)
+    for _ in range(2):
+        assert server.attempts.acquire(timeout=PATIENCE_S)
+    remote.close(0)
+    server.troubles = []
+    make(spool=spool(), repeat=False)
+    assert taken(server, 1) == [1]
+
+
+def test_a_disk_that_takes_nothing_costs_no_item(make, server, spool, tmp_path, caplog):
+    (tmp_path / "outgoing").touch()
+    remote = make(spool=spool())
+    put(remote, 1)
+    assert taken(server, 1) == [1]
+    assert "in memory only" in caplog.text
+
+
+def test_what_a_process_that_still_ends_has_is_sent_once_it_has_ended(make, server, spool):
+    ending = spool()
+    assert ending.claim(wait=False)
+    ending.keep({"n": 1}, durable=True)
+    remote = make(spool=spool())
+    put(remote, 2)
+    assert taken(server, 1) == [2]
+    ending.release()
+    assert taken(server, 1) == [1]

@@ -1,0 +1,38 @@
+"""A switch that holds after a restart, too, where a site wants that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darc.errors import DARCError
+from darc.formats.files import write_complete
+
+#: The words for on and off.
+_WORDS = {True: "enabled", False: "disabled"}
+
+
+class SwitchError(DARCError):
+    """A switch cannot be written down."""
+
+
+def word(is_on: bool) -> str:
+    """Return the word for a state."""
+    return _WORDS[is_on]
+
+
+def keep(path: Path, is_on: bool) -> None:
+    """Write down how a switch was set.
+
+    Raises:
+        SwitchError: the disk does not take it
+    """
+    write_complete(path, word(is_on) + "\n", SwitchError, durable=True)
+
+
+def kept(path: Path) -> bool | None:
+    """Return how a switch was set; None: that is not known."""
+    try:
+        text = path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+    return next((is_on for is_on, each in _WORDS.items() if each == text), None)

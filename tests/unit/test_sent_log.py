@@ -1,0 +1,117 @@
+"""What is known of events after a crash."""
+
+import json
+
+import pytest
+
+from darc import sent_log
+from darc.sent_log import Event, SentLog, SentLogError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "sent" / "lofar_trigger.jsonl"
+
+
+def event(unix=1000.0, test=False, **content):
+    return Event.new(unix, test, content or {"packet": "99a0"}, {"dm": 56.8, "arrived": 5.0}, ["an item"])
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_step_has_a_line_that_says_what_it_is_about(path):
+    log, one = SentLog(path), event()
+    log.write(one, sent_log.DECIDED, 1000.5)
+    log.write(one, sent_log.SENT, 1001.0, "lofar:31662")
+    first, second = lines(path)
+    assert (first["outcome"], first["packet"], first["trigger"]["dm"]) == ("decided", "99a0", 56.8)
+    assert (second["outcome"], second["packet"], second["reason"]) == ("sent", "99a0", "lofar:31662")
+    assert first["time"].startswith("1970-01-01T00:16:40.5") and first["unix"] == 1000.5
+    assert first["event"] == second["event"]
+
+
+def test_after_a_crash_the_open_events_are_known_whole_and_in_order(path):
+    log, events = SentLog(path), [event(unix=float(number)) for number in range(4)]
+    for each in events:
+        log.write(each, sent_log.DECIDED, 5.0)
+    log.write(events[0], sent_log.SENT, 6.0)
+    log.write(events[2], sent_log.SENDING, 6.0)
+    assert SentLog(path).open_events() == [
+        (events[1], sent_log.DECIDED),
+        (events[2], sent_log.SENDING),
+        (events[3], sent_log.DECIDED),
+    ]
+
+
+def test_what_was_sent_or_may_have_been_counts_tests_and_failures_do_not(path):
+    log = SentLog(path)
+    outcomes = (
+        *(sent_log.SENT, sent_log.UNKNOWN, sent_log.WAITS, sent_log.FAILED, sent_log.REFUSED),
+        *(sent_log.DISABLED, sent_log.EXPIRED),
+    )
+    for unix, outcome in enumerate(outcomes):
+        log.write(event(unix=float(unix)), outcome, 0.0)
+    log.write(event(unix=9.0, test=True), sent_log.SENT, 0.0)
+    assert SentLog(path).times() == log.times() == [0.0, 1.0, 2.0]
+
+
+def test_items_that_led_to_an_event_or_to_none_are_known(path):
+    log = SentLog(path)
+    log.write(event(), sent_log.DISABLED, 0.0)
+    log.note(sent_log.EXPIRED, 0.0, "too old", items=["another"])
+    log.note(sent_log.SWITCHED, 0.0, "enabled")
+    assert SentLog(path).identities() == ["an item", "another"]
+
+
+def test_a_line_that_was_written_in_part_costs_only_itself(path):
+    one, two = event(unix=1.0), event(unix=2.0)
+    SentLog(path).write(one, sent_log.SENT, 0.0)
+    with path.open("a") as stream:
+        stream.write('{"time": "20')
+    SentLog(path).write(two, sent_log.SENT, 0.0)
+    assert SentLog(path).times() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("line", ["", "5", "[]", "{}", '{"event": 3}', '{"event": "a", "decided": 1}', "\0"])
+def test_whatever_else_stands_there_is_passed_over(path, line):
+    path.parent.mkdir()
+    path.write_text(line + "\n")
+    assert SentLog(path).open_events() == []
+
+
+def test_what_cannot_be_written_is_an_error_that_says_what_follows(path):
+    log = SentLog(path)
+    path.parent.touch()
+    with pytest.raises(SentLogError, match="nothing is sent that is not written there"):
+        log.write(event(), sent_log.DECIDED, 0.0)
+    assert log.open_events() == []
+
+
+def test_a_line_is_on_disk_before_the_next_step(path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("darc.sent_log.os.fsync", lambda _: synced.append(path.read_text()))
+    SentLog(path).write(event(), sent_log.SENDING, 0.0)
+    assert '"sending"' in synced[0]
+
+
+def test_months_of_events_take_a_limited_memory_and_stay_in_the_file(path, monkeypatch):
+    monkeypatch.setattr("darc.sent_log._MAX_EVENTS", 5)
+    log = SentLog(path)
+    waiting = event()
+    log.write(waiting, sent_log.WAITS, 0.0)
+    for number in range(30):
+        log.write(event(unix=float(number)), sent_log.SENT, 0.0)
+    assert len(log.times()) <= 11 and log.times()[-1] == 29.0
+    assert [each for each, _ in log.open_events()] == [waiting]
+    assert len(lines(path)) == 31
+
+
+def test_of_a_long_file_only_the_end_is_read(path, monkeypatch):
+    monkeypatch.setattr("darc.sent_log._READ_BYTES", 2000)
+    log = SentLog(path)
+    for number in range(50):
+        log.write(event(unix=float(number)), sent_log.SENT, 0.0)
+    times = SentLog(path).times()
+    assert 0 < len(times) < 10 and times[-1] == 49.0
