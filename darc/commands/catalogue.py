@@ -198,6 +198,9 @@ COMMANDS = NODE_COMMANDS | LOCAL_COMMANDS
 ADDED = {
     "process-offline": "process an observation that has ended",
     "demo": "a cluster on this machine, at work",
+    "train": "train the networks that classify candidates",
+    "evaluate-model": "measure a network with labelled candidates",
+    "convert-model": "turn a network of Keras 2 into one that DARC runs",
 }
 
 EXAMPLES = (

@@ -1,121 +1,205 @@
-"""Train the two networks on simulated candidates and write them as ONNX files.
+"""`darc train`: draw candidates, train both networks with them, measure these, and write models and cards.
 
-    python -m darc.training.train --folder darc/models TRAINING.npz ... --test TEST.npz
-
-Needs PyTorch and onnx, which nothing else here does. The candidates come from `darc.training.candidates`.
+All that is random follows from the seed, whatever the number of processes. The networks are trained with
+candidates of `darc.training.telescope_sky`, their probabilities calibrated with others, and measured with
+those of `darc.training.second_sky` and, where there is a file of them, with real data.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+from numpy.typing import NDArray
 
-#: Networks by the name of their file, and of their data.
-NETWORKS = ("freqtime", "dmtime")
-EPOCHS, BATCH, RATE, DECAY = 14, 64, 3e-3, 1e-3
+from darc import __version__
+from darc.errors import DARCError
+from darc.formats.files import write_complete
+from darc.processor_tools.networks import Network
+from darc.training import card, real_data, second_sky, telescope_sky
+from darc.training.examples import SHAPES, Drawing, Examples
+from darc.training.figures import calibrate
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+_logger = logging.getLogger("darc.training")
 
 
-class Network(nn.Module):  # type: ignore[misc]  # (PyTorch need not be here)
-    """Three layers of convolutions, then a sum of their responses: in the middle, mean and highest anywhere.
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network that was trained.
 
-    Takes images of any size, shape (n, 1, rows, times), and returns probabilities, shape (n,).
+    Attributes:
+        content: the ONNX file
+        calibration: factor and summand of the logarithm of the odds
+        duration_s: time it took
+        versions: of what trained it
     """
 
-    def __init__(self, width: int = 12) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        channels = 1
-        for number in (width, 2 * width, 2 * width):
-            layers += [nn.Conv2d(channels, number, 3, padding=1, bias=False), nn.BatchNorm2d(number)]
-            layers += [nn.ReLU(), nn.AvgPool2d(2)]
-            channels = number
-        self.features = nn.Sequential(*layers)
-        # the middle of the image is told from its sides: a burst is in the centre
-        self.judge = nn.Sequential(nn.Dropout(0.2), nn.Linear(3 * channels, 1))
-
-    def logit(self, images: Any) -> Any:
-        """Return the logarithm of the odds of a burst, shape (n,)."""
-        features = self.features(images)
-        ntime = features.shape[3]
-        centre = features[:, :, :, ntime // 2 - 1 : ntime // 2 + 1]
-        pooled = [centre.mean((2, 3)), features.mean((2, 3)), features.amax((2, 3))]
-        return self.judge(torch.cat(pooled, 1)).squeeze(1)
-
-    def forward(self, images: Any) -> Any:
-        """Return the probability of a burst, shape (n,)."""
-        return torch.sigmoid(self.logit(images))
+    content: bytes
+    calibration: tuple[float, float]
+    duration_s: float
+    versions: str
 
 
-def fit(images: Any, bursts: Any, seed: int) -> Network:
-    """Train a network; each time it sees an image, that has a little more noise."""
-    torch.manual_seed(seed)
-    network = Network()
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
-    steps = EPOCHS * -(-len(images) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
-    for _ in range(EPOCHS):
-        for part in torch.randperm(len(images)).split(BATCH):
-            batch = images[part] + 0.1 * torch.randn_like(images[part])
-            loss = nn.functional.binary_cross_entropy_with_logits(network.logit(batch), bursts[part])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    network.eval()
-    return network
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the networks; return 0 if models and cards were written."""
+    options = _options(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        _train(options)
+    except DARCError as error:
+        print(f"darc train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndarc train: interrupted; nothing was replaced", file=sys.stderr)
+        return 130
+    return 0
 
 
-def report(network: Network, images: Any, data: dict[str, Any]) -> str:
-    """Say how well a network does on candidates that it has not been trained with, at probability 0.5."""
-    with torch.no_grad():
-        kept = (network(images) >= 0.5).numpy()
-    bursts, snr = data["burst"], data["snr"]
-    lines = [f"of {np.sum(~bursts)} that are no bursts, {kept[~bursts].mean():.1%} kept"]
-    for low, high in ((6, 8), (8, 10), (10, 15), (15, 1000)):
-        chosen = bursts & (snr >= low) & (snr < high)
-        lines.append(f"of {chosen.sum()} bursts of S/N {low} to {high}, {kept[chosen].mean():.1%} kept")
-    return "\n".join(lines)
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="darc train",
+        description="Train the two networks that classify candidates, on simulated ones, and write each as "
+        "an ONNX file with a model card. Needs PyTorch: pip install 'darc[train]'.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where models and cards are written")
+    numbers = {
+        "seed": (1, "of all that is random"),
+        "number": (20000, "candidates to train with"),
+        "validation": (2000, "candidates to calibrate with"),
+        "test": (3000, "candidates to measure with, of another simulation"),
+        "noise": (1000, "candidates of pure noise to measure with"),
+        "epochs": (10, "how often each candidate is seen"),
+        "jobs": (2, "processes at once"),
+    }
+    for name, (default, text) in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} [{default}]")
+    parser.add_argument(
+        "--real", type=Path, nargs="*", default=[], metavar="FILE",
+        help="filterbank files without bursts, to measure with",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what is drawn there, and take it from there the next time",
+    )
+    options = parser.parse_args(arguments)
+    for name in numbers:
+        if getattr(options, name) < (0 if name in ("seed", "noise") else 1):
+            parser.error(f"--{name} has to be at least 1")
+    return options
 
 
-def load(paths: list[Path]) -> dict[str, Any]:
-    """Return the candidates of several files together."""
-    files = [np.load(path) for path in paths]
-    return {name: np.concatenate([file[name] for file in files]) for name in files[0].files}
+def command(options: argparse.Namespace) -> str:
+    """Return the command line that gives the same models, without what does not change them."""
+    names = ("seed", "number", "validation", "test", "noise", "epochs")
+    words = [f"--{name}={getattr(options, name)}" for name in names]
+    real = [str(path) for path in options.real]
+    return shlex.join(["darc", "train", "darc/models", *words, *(["--real", *real] if real else [])])
 
 
-def main() -> None:
-    """Train both networks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--folder", type=Path, required=True, help="where the networks are written")
-    parser.add_argument("--test", type=Path, required=True, help="candidates to measure with")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("files", type=Path, nargs="+", help="candidates to train with")
-    options = parser.parse_args()
+def _train(options: argparse.Namespace) -> None:
+    start = time.monotonic()
+    drawn = partial(Drawing, seed=options.seed, keep=options.keep)
+    training = drawn(telescope_sky.draw, "training", options.number).examples(options.jobs)
+    validation = drawn(telescope_sky.draw, "validation", options.validation).examples(options.jobs)
+    _logger.info("%d candidates drawn", len(training) + len(validation))
+    trained = _both(training, validation, options)
+    _logger.info("networks trained")
+    _write(options.folder, {f"{name}.onnx": one.content for name, one in trained.items()})
+    test = drawn(second_sky.draw, "test", options.test).examples(options.jobs)
+    noise = (
+        drawn(second_sky.draw_noise, "noise", options.noise).examples(options.jobs) if options.noise else None
+    )
+    real = [real_data.read(path, options.seed) for path in options.real]
+    networks = {name: Network(options.folder / f"{name}.onnx", SHAPES[name]) for name in SHAPES}
+    judged = card.Judged.of(networks, test, noise, real)
+    made = card.Made(
+        __version__,
+        command(options),
+        next(iter(trained.values())).versions,
+        time.monotonic() - start,
+        options.jobs,
+        "drawing was done before" if options.keep else "all that it does",
+        card.counted(training),
+        card.counted(validation),
+        {name: one.calibration for name, one in trained.items()},
+        {name: len(one.content) for name, one in trained.items()},
+    )
+    _write(options.folder, card.cards(made, judged))
+    _logger.info("models and cards are in %s", options.folder)
+
+
+def _both(training: Examples, validation: Examples, options: argparse.Namespace) -> dict[str, Trained]:
+    """Train the networks, each in a process of its own with one thread: more would change the sums' order."""
+    tasks = {
+        name: (name, training.images(name), training.burst, validation.images(name), validation.burst)
+        for name in SHAPES
+    }
+    with ProcessPoolExecutor(min(options.jobs, len(tasks)), get_context("spawn")) as processes:
+        waiting = {
+            name: processes.submit(train_one, *task, options.epochs, options.seed)
+            for name, task in tasks.items()
+        }
+        return {name: one.result() for name, one in waiting.items()}
+
+
+def train_one(
+    name: str,
+    images: Floats,
+    burst: NDArray[np.bool_],
+    other_images: Floats,
+    other_burst: NDArray[np.bool_],
+    epochs: int,
+    seed: int,
+) -> Trained:
+    """Train and calibrate a network.
+
+    Args:
+        name: of the network
+        images: what it is trained with, (n, rows, times)
+        burst: which of these are bursts, (n,)
+        other_images: what it is calibrated with
+        other_burst: which of those are bursts
+        epochs: how often each image is seen
+        seed: of all that is random
+
+    Raises:
+        DARCError: PyTorch is not installed
+    """
+    try:
+        import torch  # noqa: PLC0415 (an extra)
+
+        from darc.training import network  # noqa: PLC0415
+    except ImportError as error:
+        raise DARCError(f"PyTorch is needed to train ({error}): pip install 'darc[train]'") from error
+    start = time.monotonic()
     torch.set_num_threads(1)
-    training, test = load(options.files), load([options.test])
-    bursts = torch.from_numpy(training["burst"].astype(np.float32))
-    for name in NETWORKS:
-        network = fit(torch.from_numpy(training[name][:, None]), bursts, options.seed)
-        images = torch.from_numpy(test[name][:, None])
-        print(f"{name}:\n{report(network, images, test)}")
-        path = options.folder / f"{name}.onnx"
-        torch.onnx.export(
-            network,
-            (images[:1],),
-            str(path),
-            input_names=["image"],
-            output_names=["probability"],
-            dynamic_axes={"image": {0: "n"}, "probability": {0: "n"}},
-            opset_version=17,
-            dynamo=False,
-        )
-        print(f"{path}: {path.stat().st_size} bytes\n")
+    fitted = network.fit(images, burst, network.Recipe(epochs, seed))
+    calibration = calibrate(network.log_odds(fitted, other_images), other_burst)
+    properties = {"network": name, "darc": __version__, "seed": str(seed), "candidates": str(len(images))}
+    content = network.to_onnx(fitted, SHAPES[name], calibration, properties)
+    versions = f"Python {sys.version.split()[0]}, PyTorch {torch.__version__}, NumPy {np.__version__}"
+    return Trained(content, calibration, time.monotonic() - start, versions)
 
 
-if __name__ == "__main__":
-    main()
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DARCError(f"{folder}: {error.strerror}") from error
+    for name, content in files.items():
+        write_complete(folder / name, content, DARCError)
