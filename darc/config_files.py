@@ -155,6 +155,7 @@ class ClientSettings:
         port: command port there.
         timeout_s: seconds to wait for a reply.
         editor: program that `darc edit` starts.
+        key_file: file of the key that lets us ask other hosts.
         path: the site's file; None if there is none.
         nodes: every configured node by name.
     """
@@ -163,6 +164,7 @@ class ClientSettings:
     port: int
     timeout_s: float
     editor: str
+    key_file: Path
     path: Path | None
     nodes: dict[str, NodeAddress]
 
@@ -256,7 +258,9 @@ def client_settings(path: str | Path | None = None, node: str | None = None) -> 
     if not isinstance(timeout, int | float) or timeout <= 0:
         raise ConfigError(problem_at(raw, ("darc_master", "socket_timeout"), "has to be a positive number"))
     editor = str(raw.value(("darc_master", "editor")))
-    return ClientSettings(host, _port(raw, ("darc_master", "port")), float(timeout), editor, raw.path, nodes)
+    key_file = Path(str(raw.value(("darc_master", "key_file"))))
+    port = _port(raw, ("darc_master", "port"))
+    return ClientSettings(host, port, float(timeout), editor, key_file, raw.path, nodes)
 
 
 def read_file(file: Path) -> dict[str, Any]:

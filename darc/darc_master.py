@@ -20,6 +20,7 @@ from darc.config import SERVICES as KNOWN_SERVICES
 from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
+from darc.network.authentication import gate_of
 from darc.network.command_protocol import Reply, Request, parse_request
 from darc.network.command_server import CommandServer
 from darc.node_metrics import node_metrics
@@ -97,6 +98,7 @@ class DARCMaster:
             CommandServer(
                 (settings.address, settings.port),
                 self._answer,
+                gate=gate_of(self.config, self.logger),
                 timeout_s=settings.socket_timeout,
                 max_request_bytes=settings.max_request_size,
                 max_connections=settings.max_connections,
@@ -244,7 +246,7 @@ class DARCMaster:
         self._load_config()
         self.supervisor.config = self.config
         self._observing.configure(self.config)
-        return "Success", "configuration read again; address, port and services change when the master starts"
+        return "Success", "configuration read again; command port and services change when the master starts"
 
     # --- services ------------------------------------------------------------------------------------------
 

@@ -237,7 +237,9 @@ class ProcessorMaster(DARCBase):
         (worker,) = (worker for worker in self.config.nodes.workers if worker.name == node)
         # as long as the node may wait for its processor, and as long again
         timeout_s = 2 * self.config.darc_master.control_timeout
-        self._problems[node] = problem = problem_of(worker, self._task_id, timeout_s)
+        self._problems[node] = problem = problem_of(
+            worker, self._task_id, timeout_s, self.config.darc_master.key_file
+        )
         self.logger.info("%s: %s", node, problem or "works on this observation")
         return not problem
 

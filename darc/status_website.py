@@ -104,11 +104,15 @@ class StatusWebsite(DARCBase):
     def get_status(self) -> Statuses:
         """Ask all nodes at once; return what each tells of itself, or why it does not."""
         self._asked = self.clock()
-        replies = sweep(self._addresses(), DETAILS, self.timeout, fallback=STATUS)
+        replies = sweep(self._addresses(), DETAILS, self.timeout, STATUS, self._key_file)
         statuses = {name: _understood(name, reply) for name, reply in replies.items()}
         now = self.clock()
         self._last_answers |= {name: now for name, told in statuses.items() if isinstance(told, NodeDetails)}
         return statuses
+
+    @property
+    def _key_file(self) -> Path:
+        return self.config.darc_master.key_file
 
     def _addresses(self) -> dict[str, tuple[str, int]]:
         return {node.name: (node.address, node.port) for node in self.config.nodes.all_nodes}
@@ -191,7 +195,7 @@ class StatusWebsite(DARCBase):
             for name, service in services.items()
         }
         addresses = {name: address for name, address in self._addresses().items() if name in requests}
-        for name, reply in sweep(addresses, requests, self.timeout).items():
+        for name, reply in sweep(addresses, requests, self.timeout, key_file=self._key_file).items():
             self._write_log(name, services[name], reply)
 
     def _write_log(self, node: str, service: str, reply: Reply | NodeError) -> None:

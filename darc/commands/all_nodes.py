@@ -42,7 +42,7 @@ def ask_all(
         where = settings.path or "the packaged configuration: name the site's with --site-config FILE"
         raise DARCError(f"no nodes in {where}")
     nodes = {name: (node.address, node.port) for name, node in settings.nodes.items()}
-    return sweep(nodes, request, timeout_s or settings.timeout_s, fallback)
+    return sweep(nodes, request, timeout_s or settings.timeout_s, fallback, settings.key_file)
 
 
 def exit_code(replies: dict[str, Reply | NodeError]) -> int:

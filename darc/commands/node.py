@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from darc.commands.catalogue import UsageError
 from darc.commands.terminal import printable
-from darc.config_files import client_settings
+from darc.config_files import ConfigError, client_settings
 from darc.network import command_client
 from darc.network.command_protocol import Reply, Request
+from darc.network.sockets import is_loopback
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from darc.config_files import ClientSettings
 
 #: Longest wait in s for a node whose host and port are given, and longest one that can be asked for.
@@ -59,7 +62,18 @@ def request_of(options: argparse.Namespace) -> Request:
 def asker(options: argparse.Namespace) -> Callable[[Request], Reply]:
     """Return what sends requests to the node that the command line names."""
     host, port, timeout_s = address_of(options)
-    return lambda request: command_client.send_command(host, port, request, timeout_s)
+    key_file = _key_file(options, host)
+    return lambda request: command_client.send_command(host, port, request, timeout_s, key_file)
+
+
+def _key_file(options: argparse.Namespace, host: str) -> Path | None:
+    """Return the file of the key that lets us ask another host."""
+    if is_loopback(host):
+        return None
+    try:
+        return settings_of(options).key_file
+    except ConfigError:  # host and port were given: the configuration need not be right
+        return None
 
 
 def address_of(options: argparse.Namespace) -> tuple[str, int, float]:

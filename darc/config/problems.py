@@ -33,14 +33,14 @@ def problems_of(error: ValidationError, raw: RawConfig, model: type[BaseModel]) 
     problems = [
         _problem(details, raw, model)
         for details in error.errors(include_url=False)
-        if details["type"] == "missing" or raw.origin(details["loc"])
+        if details["type"] == "missing" or raw.origin(_place(details))
     ]
     return sorted(problems, key=lambda problem: problem.line or 0)
 
 
 def _problem(details: ErrorDetails, raw: RawConfig, model: type[BaseModel]) -> Problem:
     """Tell one error in plain words."""
-    key: Key = tuple(part for part in details["loc"] if part != "[key]")
+    key = _place(details)
     context = details.get("ctx", {})
     key += tuple(context.get("key", ()))
     kind, hide = details["type"], key[-1] == _HIDDEN
@@ -54,6 +54,11 @@ def _problem(details: ErrorDetails, raw: RawConfig, model: type[BaseModel]) -> P
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         allowed = f"no such key; {hint}"
     return problem_at(raw, key, allowed, hide)
+
+
+def _place(details: ErrorDetails) -> Key:
+    """Return the key that an error is about, also where it is wrong itself."""
+    return tuple(part for part in details["loc"] if part != "[key]")
 
 
 def _known_keys(model: Any, key: Key) -> set[str]:

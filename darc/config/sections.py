@@ -30,6 +30,7 @@ from darc.config.types import (
     IvornPart,
     MailAddress,
     MailAddresses,
+    NetworkOrHost,
     NotNegative,
     Number,
     Port,
@@ -160,6 +161,7 @@ class DARCMaster(Section):
     metrics_address: Text
     address: Text
     port: Port
+    key_file: FilePath
     max_connections: Count
     max_request_size: Count
     socket_timeout: Positive
@@ -175,6 +177,8 @@ class DARCMaster(Section):
     services_worker_mix: Services
     master_commands: list[Text]
     service_commands: list[Text]
+    unauthenticated_clients: dict[NetworkOrHost, list[Text]]
+    payload_dirs: list[FilePath] | None
     editor: Text
     start_method: Literal["forkserver", "spawn"]
     restart_backoff_min: Positive
@@ -188,6 +192,16 @@ class DARCMaster(Section):
         if backoff_max < info.data.get("restart_backoff_min", 0):
             raise mistake("has to be restart_backoff_min or more")
         return backoff_max
+
+    @field_validator("unauthenticated_clients")
+    @classmethod
+    def _served(cls, clients: dict[str, list[str]], info: ValidationInfo) -> dict[str, list[str]]:
+        served = {"all", "details", "log"}
+        served.update(info.data.get("master_commands", ()), info.data.get("service_commands", ()))
+        unknown = sorted({command for commands in clients.values() for command in commands} - served)
+        if unknown:
+            raise mistake(f"{', '.join(unknown)}: not served; there are {', '.join(sorted(served))}")
+        return clients
 
 
 class StatusWebsite(Section):

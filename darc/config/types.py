@@ -6,6 +6,8 @@ value has to be and not which validator refused it.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -20,6 +22,9 @@ from pydantic import (
     SecretStr,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+#: name of a host: labels that are not all digits at its end (RFC 1123, 2.1)
+_HOST_NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]*[A-Za-z][A-Za-z0-9_-]*\.?", re.ASCII)
 
 
 class Section(BaseModel):
@@ -81,6 +86,13 @@ def _limit(value: float) -> float:
     return value
 
 
+def _network_or_host(value: str) -> str:
+    """Refuse what looks like a network or an address and is none."""
+    if not _HOST_NAME.fullmatch(value):
+        ipaddress.ip_network(value, strict=False)
+    return value
+
+
 def _unique(values: list[Any]) -> list[Any]:
     """Refuse a list that names something twice."""
     if len(set(values)) < len(values):
@@ -119,6 +131,13 @@ IvornPart: TypeAlias = Annotated[
 #: one line, so that nothing can be added to the header of a mail
 MailAddress: TypeAlias = Annotated[
     str, Field(pattern=r"\A[^\s,@]+(@[^\s,@]+)?\z"), Allowed("a mail address, such as observer@example.org")
+]
+
+#: a network or address, or anything else for the name of a host
+NetworkOrHost: TypeAlias = Annotated[
+    str,
+    AfterValidator(_network_or_host),
+    Allowed("a network such as 10.87.0.0/24, an address, or the name of a host"),
 ]
 
 Beams: TypeAlias = Annotated[list[Index], BeforeValidator(_listed)]

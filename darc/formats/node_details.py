@@ -164,6 +164,8 @@ def read_log(message: object) -> tuple[str, list[str]]:
 
 def _from_status(node: str, fields: Mapping[str, Any]) -> NodeDetails:
     """Read states of services by name, and observations by task ID."""
+    if isinstance(refusal := fields.get("error"), str) and len(fields) == 1:
+        raise NodeDetailsError(f"it does not tell the state of its services: {refusal:.500}")
     states = {name: state for name, state in fields.items() if name != "observations"}
     if not all(isinstance(state, str) for state in states.values()) or "error" in states:
         raise NodeDetailsError(f"it does not tell the state of its services: {_excerpt(dict(fields))}")

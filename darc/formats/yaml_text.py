@@ -1,7 +1,7 @@
 """YAML text that people write: parsed strictly, with the lines that mistakes stand in.
 
-PyYAML keeps the last of two values with the same key, follows aliases without end, and fails in its own ways on
-values that are not what their tag says; all of these are refused here.
+PyYAML keeps the last of two values with the same key, follows aliases without end, and fails in its own ways
+on values that are not what their tag says; all of these are refused here.
 """
 
 from __future__ import annotations

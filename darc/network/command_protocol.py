@@ -22,12 +22,29 @@ Status = Literal["Success", "Warning", "Error"]
 _MAX_STRUCTURE = 4096
 # Python's parser reads no deeper than 200.
 _MAX_MESSAGE_DEPTH = 20
+_PROOF = ("nonce", "time", "hmac")
+_WHOLE_SECONDS = re.compile(r"[0-9]{1,12}")
 # An unclosed quote reaches to the end and nothing is tried twice, so the time is linear in the text.
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.?)*+(?:'|\Z)|"(?:[^"\\]|\\.?)*+(?:"|\Z)""", re.DOTALL)
 
 
 class ProtocolError(DARCError):
     """A request or a reply is not of the form that the command port speaks."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Shows that the sender of a request holds the key, see `darc.network.authentication`.
+
+    Attributes:
+        nonce: The challenge that it answers.
+        time_s: Unix time of the request by the client's clock.
+        code: HMAC-SHA256 in hexadecimal.
+    """
+
+    nonce: str
+    time_s: int
+    code: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +55,17 @@ class Request:
         service: Name of a service or `all`; None where the command is for the master.
         command: For instance `status`, or `get_attr NAME`.
         payload: Path of a file on the node, for the commands that need one.
+        proof: Needed where the node is asked from another host.
     """
 
     command: str
     service: str | None = None
     payload: str | None = None
+    proof: Proof | None = field(default=None, repr=False)
+
+
+#: Asks for what a proof has to answer; the server replies to it itself.
+CHALLENGE = Request(command="challenge")
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,8 @@ class Reply:
 def encode_request(request: Request, *, newline: bool) -> bytes:
     """Request as JSON; with a newline the server keeps the connection open for another one."""
     fields = {"service": request.service, "command": request.command, "payload": request.payload}
+    if (proof := request.proof) is not None:
+        fields |= {"nonce": proof.nonce, "time": str(proof.time_s), "hmac": proof.code}
     return _json({key: value for key, value in fields.items() if value is not None}) + b"\n" * newline
 
 
@@ -73,7 +98,7 @@ def parse_request(text: bytes | str) -> Request:
         ProtocolError: It is no dictionary of text, has a key too many or no command.
     """
     fields = _load(text, "request")
-    unknown = fields.keys() - {"service", "command", "payload"}
+    unknown = fields.keys() - {"service", "command", "payload", *_PROOF}
     if unknown:
         names = ", ".join(sorted(map(_excerpt, unknown)))
         raise ProtocolError(f"a request has no key {names}: send service, command and payload only")
@@ -82,7 +107,7 @@ def parse_request(text: bytes | str) -> Request:
         raise ProtocolError(
             "the request has no command: send for instance {'command': 'status', 'service': 'all'}"
         )
-    return Request(service=service, command=command, payload=payload)
+    return Request(service=service, command=command, payload=payload, proof=_proof(fields))
 
 
 def encode_reply(status: Status, message: object) -> bytes:
@@ -188,6 +213,16 @@ def _optional_text(fields: Mapping[object, object], key: str) -> str | None:
     if not isinstance(value, str):
         raise ProtocolError(f"{key} of a request is text, not {_excerpt(value)}")
     return value
+
+
+def _proof(fields: Mapping[object, object]) -> Proof | None:
+    """Return the proof among the fields of a request; None if there is none at all."""
+    nonce, time_s, code = (_optional_text(fields, key) for key in _PROOF)
+    if nonce is time_s is code is None:
+        return None
+    if not nonce or not code or not _WHOLE_SECONDS.fullmatch(time_s or ""):
+        raise ProtocolError("a proof has a nonce, a time in whole seconds and an hmac, each of them as text")
+    return Proof(nonce, int(time_s or 0), code)
 
 
 def _plain(message: object, depth: int) -> object:

@@ -1,6 +1,7 @@
 """Server of the command port: a thread per client, none of whom can hold up another."""
 
 import logging
+import secrets
 import socket
 import threading
 import time
@@ -9,7 +10,9 @@ from contextlib import suppress
 from typing import Self
 
 from darc.errors import DARCError
+from darc.network.authentication import Gate, RefusedError
 from darc.network.command_protocol import (
+    CHALLENGE,
     ProtocolError,
     Reply,
     Request,
@@ -25,6 +28,9 @@ _NEWLINE_GRACE_S = 0.02
 _LINGER_S = 1.0
 # Pause after the system gave us no connection or no thread, for instance for want of file handles.
 _ACCEPT_PAUSE_S = 0.5
+
+# Random bytes of a challenge.
+_NONCE_BYTES = 16
 
 _INTERNAL_ERROR = Reply("Error", "internal error, see log")
 
@@ -44,6 +50,7 @@ class CommandServer:
     Args:
         address: Host and port to listen on; port 0 takes a free one.
         handler: Answers a request.
+        gate: Lets requests in or refuses them; None: clients of this host only.
         timeout_s: Longest time a client may take to send a request, from its connecting or from the reply
             before, and to take in a reply.
         max_request_bytes: Longest request.
@@ -58,12 +65,14 @@ class CommandServer:
         handler: Handler,
         *,
         timeout_s: float,
+        gate: Gate | None = None,
         max_request_bytes: int = 16384,
         max_connections: int = 64,
         logger: logging.Logger | None = None,
     ) -> None:
         self.address = address
         self._handler = handler
+        self._gate = gate or Gate()
         self._timeout_s = timeout_s
         self._max_request_bytes = max_request_bytes
         self._max_connections = max_connections
@@ -140,13 +149,13 @@ class CommandServer:
         while not self._closing.is_set():
             try:
                 connection, peer = listener.accept()
-                self._admit(connection, f"{peer[0]}:{peer[1]}")
+                self._admit(connection, peer[0], f"{peer[0]}:{peer[1]}")
             except (OSError, RuntimeError) as error:  # RuntimeError: the system gave us no thread
                 if not self._closing.is_set():
                     self._logger.error("command port: a connection could not be taken: %s", error)
                     self._closing.wait(_ACCEPT_PAUSE_S)
 
-    def _admit(self, connection: socket.socket, peer: str) -> None:
+    def _admit(self, connection: socket.socket, host: str, peer: str) -> None:
         """Give the connection a thread; of too many, drop the oldest idle one, or else the new one."""
         self._clients = [client for client in self._clients if client.thread.is_alive()]
         connected = [client for client in self._clients if client.connected]
@@ -162,7 +171,7 @@ class CommandServer:
                         encode_reply("Error", f"busy: {len(connected)} requests are being processed")
                     )
                 return
-        client = _Client(connection, peer, self._serve)
+        client = _Client(connection, host, peer, self._serve)
         client.thread.start()
         self._clients.append(client)
 
@@ -188,9 +197,9 @@ class CommandServer:
                 text, more = self._next_request(client, buffer)
                 if not text or not client.begin():
                     return
-                reply = self._answer(text, client.peer)
+                reply, stay = self._answer(text, client)
                 client.finish(reply)
-                more = more and reply.after is None and reply is not _INTERNAL_ERROR
+                more = more and stay and reply.after is None
                 client.send(reply, self._timeout_s, newline=more)
         except ProtocolError as error:
             self._logger.info("command port: %s: %s", client.peer, error)
@@ -217,22 +226,37 @@ class CommandServer:
             buffer.feed(segment)
         return line, True
 
-    def _answer(self, text: bytes, peer: str) -> Reply:
+    def _answer(self, text: bytes, client: "_Client") -> tuple[Reply, bool]:
+        """Return the reply to a request, and whether another one may follow."""
         try:
-            return self._handler(parse_request(text))
+            request = parse_request(text)
+            if request == CHALLENGE:
+                client.nonce = secrets.token_hex(_NONCE_BYTES)
+                return Reply("Success", {"nonce": client.nonce}), True
+            nonce, client.nonce = client.nonce, ""
+            self._gate.admit(request, client.host, nonce)
+            return self._handler(request), True
+        except RefusedError as refusal:
+            return Reply("Error", {"error": str(refusal)}), False
         except DARCError as refusal:
-            return Reply("Error", str(refusal))
+            return Reply("Error", str(refusal)), True
         except Exception:
-            self._logger.exception("command port: defect in answering %s, which asked %.200r", peer, text)
-            return _INTERNAL_ERROR
+            self._logger.exception(
+                "command port: defect in answering %s, which asked %.200r", client.peer, text
+            )
+            return _INTERNAL_ERROR, False
 
 
 class _Client:
-    """A connection, its thread, and whether a request of it is with the handler."""
+    """A connection, its thread, the challenge it may answer, and whether a request is with the handler."""
 
-    def __init__(self, connection: socket.socket, peer: str, serve: Callable[["_Client"], None]) -> None:
+    def __init__(
+        self, connection: socket.socket, host: str, peer: str, serve: Callable[["_Client"], None]
+    ) -> None:
         self.connection = connection
+        self.host = host
         self.peer = peer
+        self.nonce = ""
         self.thread = threading.Thread(target=serve, args=(self,), name=f"command-port-{peer}", daemon=True)
         self.connected = True
         self.after: Callable[[], object] | None = None

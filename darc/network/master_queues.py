@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +11,10 @@ from pydantic import SecretStr
 from darc.config import Config
 from darc.errors import DARCError
 from darc.network.item_spool import ItemSpool
+from darc.network.key_file import read_key
 from darc.network.queue_server import QueueServer
 from darc.network.remote_queue import RemoteQueue
 from darc.network.retry import RetryPolicy
-
-#: Bytes of a key that we make; written in hexadecimal.
-KEY_BYTES = 32
 
 
 class Settings(Protocol):
@@ -46,25 +42,7 @@ def server_key(settings: Settings, service: str, *, make: bool = False) -> bytes
         return (given.get_secret_value() if isinstance(given, SecretStr) else given).encode()
     if path is None:
         raise DARCError(f"{service} needs server_auth or server_auth_file, the key of its trigger queue")
-    path = Path(path)
-    try:
-        if make and not path.exists():
-            _make_key(path)
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise DARCError(f"{path} can be read by others than its owner; chmod 600 it")
-            return file.read().strip()
-    except OSError as error:
-        raise DARCError(
-            f"no key for the trigger queue of {service}: {path}: {error.strerror}; copy the file from the "
-            f"master node, where {service} makes it when it first starts"
-        ) from error
-
-
-def _make_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(KEY_BYTES) + "\n")
+    return read_key(path, f"the trigger queue of {service}", make=make)
 
 
 def master_queue(config: Config, service: str, logger: logging.Logger) -> RemoteQueue:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import ipaddress
 import logging
 import math
 import os
@@ -29,6 +28,7 @@ from typing import Any, NoReturn, Protocol
 from darc.errors import DARCError
 from darc.network import plain_data
 from darc.network.plain_data import PlainDataError
+from darc.network.sockets import is_loopback
 
 Address = tuple[str, int]
 
@@ -66,20 +66,13 @@ def check_authkey(authkey: str | bytes, address: Address) -> bytes:
             `MIN_AUTHKEY` characters.
     """
     key = authkey.encode() if isinstance(authkey, str) else authkey
-    if len(key) < MIN_AUTHKEY and not _is_loopback(address[0]):
+    if len(key) < MIN_AUTHKEY and not is_loopback(address[0]):
         raise DARCError(
             f"the key of the queue server on {address[0] or 'all addresses'}:{address[1]} has {len(key)} "
             f"characters: set server_auth to at least {MIN_AUTHKEY} random ones on all nodes, or bind it "
             "to 127.0.0.1"
         )
     return key
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_item(item: Any) -> Any:

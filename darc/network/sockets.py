@@ -25,6 +25,16 @@ def receive(connection: socket.socket, deadline: float, max_bytes: int = 65536) 
     return connection.recv(max_bytes)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this one, reached without a network; no name but `localhost` is looked up."""
+    for family, loopback in ((socket.AF_INET, b"\x7f"), (socket.AF_INET6, bytes(15) + b"\1")):
+        try:
+            return socket.inet_pton(family, host).startswith(loopback)
+        except (OSError, ValueError):
+            continue
+    return host == "localhost"
+
+
 def explain(error: OSError | ValueError) -> str:
     """Say what an error of a connection means and what to look at."""
     match error:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from darc.network.command_client import CommandError, send_command
 from darc.network.command_protocol import Reply, Request
@@ -32,6 +33,7 @@ def sweep(
     request: Request | Mapping[str, Request],
     timeout_s: float,
     fallback: Request | None = None,
+    key_file: Path | None = None,
 ) -> dict[str, Reply | NodeError]:
     """Ask all nodes concurrently and return what each answered, in the order of `nodes`.
 
@@ -44,13 +46,14 @@ def sweep(
         timeout_s: Longest time for a node's answer, in s.
         fallback: What a node is asked in the same time that answers the request with an error, since it may
             be of a version that does not know it.
+        key_file: File of the key that lets us ask other hosts.
     """
     deadline = time.monotonic() + timeout_s
     answers: queue.SimpleQueue[tuple[str, Reply | NodeError]] = queue.SimpleQueue()
 
     def ask(name: str) -> None:
         wanted = request if isinstance(request, Request) else request[name]
-        answers.put((name, _ask(nodes[name], wanted, fallback, deadline)))
+        answers.put((name, _ask(nodes[name], wanted, fallback, deadline, key_file)))
 
     for name in nodes:
         threading.Thread(target=ask, args=(name,), name=f"sweep-{name}", daemon=True).start()
@@ -65,11 +68,13 @@ def sweep(
     return {name: found.get(name, silent) for name in nodes}
 
 
-def _ask(address: Address, request: Request, fallback: Request | None, deadline: float) -> Reply | NodeError:
+def _ask(
+    address: Address, request: Request, fallback: Request | None, deadline: float, key_file: Path | None
+) -> Reply | NodeError:
     try:
-        reply = send_command(*address, request, _left(deadline))
+        reply = send_command(*address, request, _left(deadline), key_file)
         if reply.status == "Error" and fallback is not None:
-            reply = send_command(*address, fallback, _left(deadline))
+            reply = send_command(*address, fallback, _left(deadline), key_file)
     except CommandError as error:
         # whoever sweeps knows which node this is about
         cause = error.__cause__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from darc.config.sections import Worker
 from darc.network.command_client import CommandError, send_command
 from darc.network.command_protocol import Reply, Request
@@ -10,19 +12,20 @@ from darc.network.command_protocol import Reply, Request
 _QUESTION = Request(service="processor", command="get_attr observations")
 
 
-def problem_of(worker: Worker, task_id: str, timeout_s: float) -> str:
+def problem_of(worker: Worker, task_id: str, timeout_s: float, key_file: Path | None = None) -> str:
     """Ask a node for what its processor works on.
 
     Args:
         worker: the node
         task_id: task ID of the observation
         timeout_s: longest wait for its answer
+        key_file: file of the key that lets us ask other hosts
 
     Returns:
         why it does not work on this observation; empty if it does
     """
     try:
-        reply = send_command(worker.address, worker.port, _QUESTION, timeout_s)
+        reply = send_command(worker.address, worker.port, _QUESTION, timeout_s, key_file)
     except CommandError as error:
         return str(error)
     return problem_in(reply, task_id)

@@ -10,17 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from darc.errors import DARCError
-from darc.network import command_server
+from darc.network import authentication, command_client, command_server
+from darc.network.authentication import Gate, answer
 from darc.network.command_client import CommandError, send_command
-from darc.network.command_protocol import Reply, Request, encode_request
+from darc.network.command_protocol import CHALLENGE, Reply, Request, encode_request
 from darc.network.command_server import CommandPortError, CommandServer
+from darc.network.key_file import read_key
+from darc.network.sweep import sweep
 
 STATUS = Request(command="status", service="all")
+RUNNING = b"{'status': 'Success', 'message': {'processor': 'running'}}"
 OLD_STATUS = b"{'service': 'all', 'command': 'status', 'payload': 'None'}"
 
 
@@ -164,11 +169,11 @@ BAD_CLIENTS = {
 
 @pytest.mark.parametrize("sent", BAD_CLIENTS.values(), ids=BAD_CLIENTS)
 def test_a_bad_client_disturbs_nobody(serve, connect, sent: bytes) -> None:
-    server = serve(lambda request: Reply("Success", "x" * (1 << 24)))
+    server = serve(lambda request: Reply("Success", "x" * (1 << 24) if request == STATUS else "fine"))
     bad = connect(server)
     sender = threading.Thread(target=lambda: try_to_send(bad, sent))
     sender.start()
-    assert ask(server).status == "Success"
+    assert ask(server, Request(command="reload")).message == "fine"
     server.close()
     sender.join()
     assert not threads_of_servers()
@@ -399,8 +404,156 @@ def test_the_client_says_that_an_answer_is_none_of_darc(peer, answer: bytes, com
 
 
 def test_the_client_understands_an_existing_master(peer) -> None:
-    answer = b"{'status': 'Success', 'message': {'processor': 'running'}}"
-    assert send_command(*peer(answer), STATUS, timeout_s=20) == Reply("Success", {"processor": "running"})
+    assert send_command(*peer(RUNNING), STATUS, timeout_s=20) == Reply("Success", {"processor": "running"})
+
+
+def test_the_client_takes_no_endless_reply(peer, monkeypatch) -> None:
+    monkeypatch.setattr(command_client, "MAX_REPLY_BYTES", 100_000)
+    with pytest.raises(CommandError, match="longer than 100000 bytes"):
+        send_command(*peer(b"{" * (1 << 20)), STATUS, timeout_s=20)
+
+
+# --- clients on other hosts, which all clients are in these tests
+
+
+@pytest.fixture
+def away(monkeypatch) -> None:
+    monkeypatch.setattr(authentication, "is_loopback", lambda host: False)
+    monkeypatch.setattr(command_client, "is_loopback", lambda host: False)
+
+
+@pytest.fixture
+def key_file(tmp_path) -> Path:
+    read_key(tmp_path / "a.key", "tests", make=True)
+    return tmp_path / "a.key"
+
+
+def conversation(client: socket.socket, *requests: Request) -> list[dict[str, Any]]:
+    """Send requests one after another, and return the replies."""
+    with client.makefile("rb") as replies:
+        found = []
+        for request in requests:
+            try_to_send(client, encode_request(request, newline=True))
+            found.append(replies.readline())
+    return [ast.literal_eval(reply.decode()) for reply in found if reply]
+
+
+@pytest.mark.usefixtures("away")
+def test_a_client_with_the_key_is_served_by_itself(serve, key_file) -> None:
+    server = serve(gate=Gate(key_file=key_file))
+    request = Request(command="get_attr nodé", service="all")
+    assert send_command(*server.address, request, 20, key_file).message == {
+        "command": "get_attr nodé",
+        "payload": "",
+    }
+
+
+@pytest.mark.usefixtures("away")
+def test_without_the_key_a_client_learns_what_to_do(serve, connect, key_file, tmp_path) -> None:
+    server = serve(gate=Gate(key_file=key_file))
+    refusal = send_command(*server.address, STATUS, 20, tmp_path / "none.key")
+    assert refusal == send_command(*server.address, STATUS, 20)
+    assert refusal.status == "Error" and isinstance(refusal.message, dict)
+    assert "unauthenticated_clients" in refusal.message["error"]
+    client = connect(server)
+    client.sendall(OLD_STATUS)
+    assert ast.literal_eval(read_all(client).decode())["message"] == refusal.message
+
+
+@pytest.mark.usefixtures("away")
+def test_existing_clients_that_the_site_names_are_served_what_they_need(serve, connect, key_file) -> None:
+    server = serve(gate=Gate(key_file=key_file, unauthenticated={"127.0.0.0/8": ["status"]}))
+    client = connect(server)
+    client.sendall(OLD_STATUS)
+    assert b"Success" in read_all(client)
+    client = connect(server)
+    client.sendall(b"{'command': 'stop_master'}")
+    assert b"may only ask for status" in read_all(client)
+
+
+@pytest.mark.usefixtures("away")
+def test_what_was_overheard_is_refused_also_after_a_restart(serve, connect, key_file) -> None:
+    server = serve(gate=Gate(key_file=key_file))
+    client = connect(server)
+    (challenge,) = conversation(client, CHALLENGE)
+    request = answer(STATUS, challenge["message"], key_file, time.time())
+    assert [reply["status"] for reply in conversation(client, request, request, STATUS)] == [
+        "Success",
+        "Error",
+    ]
+    assert "sent before" in conversation(connect(server), request)[0]["message"]["error"]
+    server.close()
+    again = serve(gate=Gate(key_file=key_file))
+    for asks_first in ([], [CHALLENGE]):
+        assert "sent before" in conversation(connect(again), *asks_first, request)[-1]["message"]["error"]
+
+
+@pytest.mark.usefixtures("away")
+def test_a_challenge_counts_for_the_next_request_only(serve, connect, key_file) -> None:
+    client = connect(serve(gate=Gate(key_file=key_file, unauthenticated={"127.0.0.1": ["status"]})))
+    (challenge,) = conversation(client, CHALLENGE)
+    request = answer(Request(command="reload"), challenge["message"], key_file, time.time())
+    assert [reply["status"] for reply in conversation(client, STATUS, request)] == ["Success", "Error"]
+
+
+@pytest.mark.usefixtures("away")
+def test_a_refusal_ends_the_connection(serve, connect) -> None:
+    client = connect(serve())
+    assert [reply["status"] for reply in conversation(client, STATUS, CHALLENGE, STATUS)] == ["Error"]
+
+
+@pytest.mark.usefixtures("away")
+def test_a_key_that_others_can_read_is_not_used(serve, key_file) -> None:
+    server = serve(gate=Gate(key_file=key_file))
+    key_file.chmod(0o640)
+    with pytest.raises(CommandError, match=r"was not sent to 127\.0\.0\.1:\d+: .*a\.key.*chmod 600"):
+        send_command(*server.address, STATUS, 20, key_file)
+
+
+@pytest.mark.usefixtures("away")
+def test_clocks_that_differ_are_told_to_the_client(serve, key_file) -> None:
+    server = serve(gate=Gate(key_file=key_file, clock=lambda: time.time() + 90))
+    reply = send_command(*server.address, STATUS, 20, key_file)
+    assert "behind that of this node" in str(reply.message) and "NTP" in str(reply.message)
+
+
+@pytest.mark.usefixtures("away")
+def test_a_node_of_an_older_version_is_asked_without_a_proof(peer_of_old_version, key_file) -> None:
+    assert send_command(*peer_of_old_version, STATUS, 20, key_file).message == {"processor": "running"}
+
+
+@pytest.fixture
+def peer_of_old_version() -> Iterator[tuple[str, int]]:
+    """An existing master, which answers one request per connection."""
+
+    def handle() -> None:
+        for reply in (b"{'status': 'Error', 'message': {'error': 'Invalid command: challenge'}}", RUNNING):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(reply)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=handle)
+        thread.start()
+        yield listener.getsockname()
+        thread.join()
+
+
+def test_all_nodes_are_asked_with_the_key(serve, key_file, away) -> None:
+    server = serve(gate=Gate(key_file=key_file))
+    nodes = {"a": server.address, "b": server.address}
+    replies = sweep(nodes, Request(command="details"), 20, STATUS, key_file)
+    assert [reply.status for reply in replies.values() if isinstance(reply, Reply)] == ["Success", "Success"]
+
+
+def test_files_that_may_not_be_named_are_refused(serve, tmp_path) -> None:
+    server = serve(gate=Gate(payload_dirs=[tmp_path]))
+    request = Request(command="start_observation", payload=f"{tmp_path}/a.parset")
+    assert ask(server, request).status == "Success"
+    assert "payload_dirs" in str(
+        ask(server, Request(command="start_observation", payload="/etc/a.yaml")).message
+    )
 
 
 def test_the_client_is_light() -> None:

@@ -261,6 +261,45 @@ def test_secrets_are_not_shown(site):
     assert config.lofar_trigger.model_dump()["server_auth"] == SecretStr("hunter2")
 
 
+# who may ask a node for something
+
+
+@pytest.mark.parametrize(
+    "name", ["10.87.0.0/24", "10.87.1.5/24", "10.87.0.5", "2001:db8::/32", "ccu-corr", "a.b.org"]
+)
+def test_clients_without_a_proof_are_named_with_their_commands(site, name):
+    settings = load_config(
+        site(f"darc_master: {{unauthenticated_clients: {{'{name}': [status, log]}}}}")
+    ).darc_master
+    assert settings.unauthenticated_clients == {name: ["status", "log"]}
+    assert load_config().darc_master.unauthenticated_clients == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["10.87.0.0/33", "10.87.0", "10.87.0.256", "a b", "*", "2001:db8:::1", "", "10.87.0.5:80"]
+)
+def test_clients_that_are_no_network_and_no_host_are_refused(refused, name):
+    (problem,) = refused(f"darc_master: {{unauthenticated_clients: {{'{name}': [status]}}}}")
+    assert problem.allowed == "has to be a network such as 10.87.0.0/24, an address, or the name of a host"
+
+
+def test_commands_that_are_not_served_are_refused_with_those_that_are(refused):
+    (problem,) = refused("darc_master: {unauthenticated_clients: {a: [status, start_observations]}}")
+    assert "start_observations: not served; there are abort_observation, all, details" in problem.allowed
+
+
+def test_nobody_can_reach_a_node_from_elsewhere_unless_a_site_says_so(home):
+    settings = load_config().darc_master
+    assert (settings.address, settings.payload_dirs) == ("127.0.0.1", None)
+    assert settings.key_file == home / "darc/keys/command_port.key"
+
+
+def test_a_node_has_no_more_services_than_there_are(refused):
+    services = ", ".join([*SERVICES, "status_website"])
+    assert "twice" in refused(f"darc_master: {{services_worker_mix: [{services}]}}")[0].allowed
+    assert refused("darc_master: {services_worker_mix: [another]}")
+
+
 # instrument and nodes
 
 
@@ -400,7 +439,11 @@ def test_a_single_value_where_a_list_is_expected_is_refused(only, key):
         ),
         ("instrument: {n_tab: 3}", "instrument.n_tab", "did you mean ntab?"),
         ("nodes: {master: {name: a, adress: b}}", "nodes.master.adress", "did you mean address?"),
-        ("mail: {zzz: 1}", "mail.zzz", "known are host, login_file, max_age, port, retry_interval, sender, timeout, tls"),
+        (
+            "mail: {zzz: 1}",
+            "mail.zzz",
+            "known are host, login_file, max_age, port, retry_interval, sender, timeout, tls",
+        ),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(only, text, key, hint):

@@ -60,7 +60,7 @@ class Node:
     def __init__(self):
         self.replies = {"details": Reply("Success", DETAILS)}
 
-    def __call__(self, host, port, request, timeout_s):
+    def __call__(self, host, port, request, timeout_s, key_file=None):
         self.address, self.request, self.timeout_s = (host, port), request, timeout_s
         reply = self.replies.get(request.command, self.reply)
         if isinstance(reply, BaseException):
@@ -341,7 +341,7 @@ def answers(monkeypatch, **replies):
     """Let nodes answer; return what is asked of whom."""
     asked = []
 
-    def send(host, port, request, timeout_s):
+    def send(host, port, request, timeout_s, key_file=None):
         asked.append((host, port, request.command))
         reply = replies[{"10.0.0.41": "arts041", "10.0.0.1": "arts001"}[host]]
         reply = reply.get(request.command, reply) if isinstance(reply, dict) else reply

@@ -31,7 +31,7 @@ class Cluster:
     def __init__(self):
         self.details, self.logs, self.asked = {}, {}, []
 
-    def sweep(self, nodes, request, timeout_s, fallback=None):
+    def sweep(self, nodes, request, timeout_s, fallback=None, key_file=None):
         if fallback is not None:
             return {name: self._reply(self.details.get(name)) for name in nodes}
         self.asked.append({name: request[name].service for name in nodes})

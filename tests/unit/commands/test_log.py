@@ -43,7 +43,7 @@ class Log:
         self.looks = list(looks)
         self.waits = []
 
-    def __call__(self, host, port, request, timeout_s):
+    def __call__(self, host, port, request, timeout_s, key_file=None):
         self.request = request
         look = self.looks.pop(0)
         if isinstance(look, BaseException):
@@ -66,7 +66,7 @@ def read(monkeypatch, capsys):
     def run(line, *looks):
         node, code = Log(*looks), None
         monkeypatch.setattr(command_client, "send_command", node)
-        options = Namespace(host="h", port=5, timeout=None, service=None)
+        options = Namespace(host="127.0.0.1", port=5, timeout=None, service=None)
         options = command_parser("log").parse_intermixed_args(line.split(), options)
         with suppress(KeyboardInterrupt):
             code = log.run(options, wait=node.wait)

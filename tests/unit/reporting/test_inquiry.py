@@ -36,7 +36,7 @@ def test_a_node_works_on_what_its_processor_says(reply, problem):
 def test_the_node_itself_is_asked_at_its_own_address_and_port(monkeypatch):
     asked = []
 
-    def send_command(host, port, request, timeout_s):
+    def send_command(host, port, request, timeout_s, key_file=None):
         asked.append((host, port, request.service, timeout_s))
         return answer(TASK)
 
