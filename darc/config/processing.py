@@ -16,6 +16,7 @@ from darc.config.types import (
     FilePath,
     Flag,
     Fraction,
+    GroupingMethod,
     Index,
     Limit,
     NotNegative,
@@ -73,6 +74,7 @@ class Clustering(SbFilter):
     dm_max: Limit
     snr_min_clustering: NotNegative
     snr_min: NotNegative
+    method: GroupingMethod
     clustering_window: Positive
     width_max: Limit
 

@@ -26,6 +26,7 @@ from darc.config.types import (
     FilePath,
     Flag,
     Fraction,
+    GroupingMethod,
     Index,
     IvornPart,
     MailAddress,
@@ -275,6 +276,7 @@ class AMBERClustering(SbFilter):
     source_file: FilePath
     interval: Positive
     settling_time: NotNegative
+    clustering_method: GroupingMethod
     clustering_window: Positive
     dm_range: Positive
     dm_min_global: NotNegative

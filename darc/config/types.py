@@ -118,6 +118,8 @@ Port: TypeAlias = Annotated[int, _NoTruth, Field(ge=1, le=65535), Allowed("a por
 _ANY_TEXT = Allowed("text (in quotes if it looks like a number)")
 
 Text: TypeAlias = Annotated[str, Field(min_length=1), _ANY_TEXT]
+#: how triggers are grouped, see `darc.science.clustering`
+GroupingMethod: TypeAlias = Literal["windows", "linked"]
 Secret: TypeAlias = Annotated[SecretStr, Field(min_length=1), _ANY_TEXT]
 FilePath: TypeAlias = Annotated[
     Path, AfterValidator(_absolute), Allowed("a path that begins with / or with {home}/")

@@ -87,6 +87,8 @@ def grouped(
             dm_max=work.settings.dmmax,
             window=clustering.clustering_window,
             origin=0.0,
+            method=clustering.method,
+            instrument=work.beam.instrument,
         )
         columns: list[Any] = [found.dm, found.snr, found.time, found.width.round().astype(int), found.sb]
         clusters += list(zip(*(column.tolist() for column in columns), strict=True))

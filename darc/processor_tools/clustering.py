@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from darc.amber_rows import RowIntake
 from darc.base import LONGEST_WAIT_S
@@ -14,6 +15,7 @@ from darc.formats.amber_config import count_instances
 from darc.formats.results import PULSES_HEADER, Pulse, pulse_row
 from darc.processor_tools.messages import Grouped
 from darc.processor_tools.step import Settings, Step
+from darc.science.batch_borders import BatchBorders
 from darc.science.batching import Batch
 from darc.science.clustering import cluster
 
@@ -47,6 +49,7 @@ class Clustering(Step):
             logger=self.logger,
             clock=self.monotonic,
         )
+        self._borders = BatchBorders(self.instrument, self.interval)
         self._header_seen = False
         self._rows_told = 0
         self._list(PULSES_HEADER)
@@ -63,23 +66,36 @@ class Clustering(Step):
             self._intake.put(command)
             self._header_seen = self._header_seen or _has_header(command["trigger"])
         elif command["command"] == "finish":
-            self._tell(self._intake.flush(), finished=True)
+            parts = [rows for batch in self._intake.flush() for rows in self._parts(batch)]
+            self._tell([*parts, self._borders.release()], finished=True)
         else:
             super().process_command(command)
 
     def due_in(self) -> float:
         """Seconds until rows have to be parsed or grouped."""
-        due_s = self._intake.due_in()
-        return LONGEST_WAIT_S if due_s is None else due_s
+        due_s = [] if (intake_s := self._intake.due_in()) is None else [intake_s]
+        if self._borders.deadline is not None:
+            due_s.append(self._borders.deadline - self.monotonic())
+        return min(due_s, default=LONGEST_WAIT_S)
 
     def do_what_is_due(self) -> None:
         """Group what is complete."""
-        batches = self._intake.ready()
-        if batches or self._intake.rows > self._rows_told:
-            self._tell(batches)
+        parts = [rows for batch in self._intake.ready() for rows in self._parts(batch)]
+        if self._borders.deadline is not None and self._borders.deadline <= self.monotonic():
+            parts.append(self._borders.release())
+        if parts or self._intake.rows > self._rows_told:
+            self._tell(parts)
 
-    def _tell(self, batches: list[Batch], finished: bool = False) -> None:
-        pulses = [pulse for batch in batches for pulse in self._group(batch)]
+    def _parts(self, batch: Batch) -> list[NDArray[np.float64]]:
+        """Return what is to be grouped now that a batch is there."""
+        if batch.late:
+            self.logger.warning("batch %d: %d rows came late", batch.number, len(batch.rows))
+        return [
+            self._borders.take(batch, self.monotonic()) if self.settings.method == "linked" else batch.rows
+        ]
+
+    def _tell(self, parts: list[NDArray[np.float64]], finished: bool = False) -> None:
+        pulses = [pulse for rows in parts for pulse in self._group(rows)]
         for pulse in pulses:
             self._list(pulse_row(pulse))
         clusters = [(pulse.dm, pulse.snr, pulse.time_s, pulse.downsamp, pulse.sb) for pulse in pulses]
@@ -91,12 +107,10 @@ class Clustering(Step):
             if not clusters:
                 return
 
-    def _group(self, batch: Batch) -> list[Pulse]:
+    def _group(self, rows: NDArray[np.float64]) -> list[Pulse]:
         settings = self.settings
-        if batch.late:
-            self.logger.warning("batch %d: %d rows came late", batch.number, len(batch.rows))
         found = cluster(
-            batch.rows,
+            rows,
             snr_min=settings.snr_min_clustering,
             dm_min=settings.dm_min,
             dm_max=limit(settings.dm_max),
@@ -104,7 +118,11 @@ class Clustering(Step):
             origin=0.0,
             sb_filter=settings.sb_filter,
             sb_filter_period=(settings.sb_filter_period_min, settings.sb_filter_period_max),
+            method=settings.method,
+            earlier=self._borders.found,
+            instrument=self.instrument,
         )
+        self._borders.note(found)
         keep = np.flatnonzero((found.snr >= settings.snr_min) & (found.width <= limit(settings.width_max)))
         return [
             Pulse(

@@ -1,18 +1,26 @@
 """Grouping of AMBER's triggers in dispersion measure (DM) and arrival time.
 
 One burst gives many triggers: at neighbouring DMs, times and widths, and in several synthesised beams (SB).
-They are put in boxes of DM x time, and the trigger with the highest S/N represents its box.
+The trigger with the highest S/N represents its group. A group is either what is in a box of DM x time, fixed
+beforehand (method `windows`), or what the pulse of the representative explains (`linked`, see
+`darc.science.linked_clustering`). Fixed boxes split a burst at their edges, and hide what is fainter than
+another signal in the same box.
 
-The cost is that of one sort: it depends on neither the number of windows nor the length of the observation.
+The cost of boxes is that of one sort: it depends on neither the number of windows nor the length of the
+observation. That of linked groups is in addition in proportion to the number of groups.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isfinite
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from darc.definitions import ARTS, Instrument
+from darc.science.linked_clustering import EARLIER, linked_groups
 
 #: Triggers this close in DM (pc cm^-3), at one arrival time, are the same burst in several synthesised beams.
 SAME_BURST_DM = 20.0
@@ -23,6 +31,7 @@ MAX_SB = 128
 #: Time windows further from the origin than this count as one; a float cannot tell them apart.
 MAX_WINDOWS = 2.0**50
 
+Method = Literal["windows", "linked"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -53,6 +62,11 @@ class Clusters:
     def __len__(self) -> int:
         return len(self.dm)
 
+    @property
+    def representatives(self) -> Floats:
+        """The triggers that represent the groups: DM, S/N, time, width, SB; shape (n, 5)."""
+        return np.column_stack([self.dm, self.snr, self.time, self.width, self.sb])
+
 
 def cluster(
     triggers: ArrayLike,
@@ -65,14 +79,17 @@ def cluster(
     origin: float | None = None,
     sb_filter: bool = False,
     sb_filter_period: tuple[float, float] = (10, 15),
+    method: Method = "windows",
+    earlier: Floats | None = None,
+    instrument: Instrument = ARTS,
 ) -> Clusters:
-    """Group triggers in boxes of DM x time and keep the brightest trigger of each box.
+    """Group triggers and keep the brightest trigger of each group.
 
     The DM windows follow from the highest DM of all triggers within the S/N limits, whatever their DM (see
     `dm_edges`). Boxes contain their lower edges but not their upper ones, so that every trigger within the
-    limits is in exactly one. Of equally bright triggers the first in AMBER's order represents the box (time,
-    SB, DM, then width): the result does not depend on the order of the rows. Rows with a value that is not
-    finite are ignored.
+    limits is in exactly one. So is every trigger in one linked group, unless an earlier one explains it. Of
+    equally bright triggers the first in AMBER's order represents the group (time, SB, DM, then width): the
+    result does not depend on the order of the rows. Rows with a value that is not finite are ignored.
 
     Args:
         triggers: Shape (n, 5): DM (pc cm^-3), S/N, arrival time (s), width, SB index. n may be 0.
@@ -86,6 +103,11 @@ def cluster(
         sb_filter: Keep only groups whose S/N has a period in SB index, as a real source in the grating lobes
             of the array has.
         sb_filter_period: That period has to lie between these two numbers, neither included.
+        method: `windows` for boxes of DM x time, `linked` for groups that follow the burst; where there are
+            many in one box, there is interference, and the faintest of them join the brightest.
+        earlier: Shape (m, 5): representatives of groups that were found in triggers before these. What one of
+            them explains is left out. For linked groups only.
+        instrument: Band and sampling time, which tell what belongs to a burst; for linked groups only.
 
     Raises:
         ValueError: The triggers have another shape, or the window is not positive.
@@ -101,7 +123,13 @@ def cluster(
         np.isfinite(columns).all(axis=0) & (snr_min <= columns[1]) & (columns[1] <= snr_max)
     )
     pool = columns[:, strong]
-    chosen, count = _brightest(pool, _boxes(pool, window, origin), dm_min, dm_max)
+    in_range = np.flatnonzero((dm_min <= pool[0]) & (pool[0] <= dm_max))
+    group = _boxes(pool, window, origin)[in_range]
+    if method == "linked":
+        known = np.empty((5, 0)) if earlier is None else np.ascontiguousarray(earlier.T)
+        group = linked_groups(pool[:, in_range], group, known, instrument)
+        in_range, group = in_range[group != EARLIER], group[group != EARLIER]
+    chosen, count = _brightest(pool, in_range, group)
     if sb_filter:
         period = _sb_period(pool, chosen)
         keep = (sb_filter_period[0] < period) & (period < sb_filter_period[1])
@@ -141,17 +169,18 @@ def _boxes(pool: Floats, window: float, origin: float | None) -> Ints:
     return boxes
 
 
-def _brightest(pool: Floats, box: Ints, dm_min: float, dm_max: float) -> tuple[Ints, Ints]:
-    """Columns of `pool` (5, n) that represent their boxes, and how many in the DM range each box holds."""
-    in_range = np.flatnonzero((dm_min <= pool[0]) & (pool[0] <= dm_max))
-    order = in_range[np.argsort(box[in_range], kind="stable")]
-    starts = _first_of_each(box[order])
-    count = np.diff(starts, append=order.size)
-    snr = pool[1, order]
-    rivals = order[snr == np.repeat(np.maximum.reduceat(snr, starts), count)]
-    dm, _, time, width, sb = pool[:, rivals]
-    rivals = rivals[np.lexsort((rivals, width, dm, sb, time, box[rivals]))]
-    return rivals[_first_of_each(box[rivals])], count
+def _brightest(pool: Floats, member: Ints, group: Ints) -> tuple[Ints, Ints]:
+    """Columns of `pool` (5, n) that represent groups, and how many of `member` each group holds."""
+    order = np.argsort(group, kind="stable")
+    member, group = member[order], group[order]
+    starts = _first_of_each(group)
+    count = np.diff(starts, append=member.size)
+    snr = pool[1, member]
+    rival = np.flatnonzero(snr == np.repeat(np.maximum.reduceat(snr, starts), count))
+    member, group = member[rival], group[rival]
+    dm, _, time, width, sb = pool[:, member]
+    order = np.lexsort((member, width, dm, sb, time, group))
+    return member[order][_first_of_each(group[order])], count
 
 
 def _first_of_each(ascending: Ints) -> Ints:

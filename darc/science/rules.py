@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darc.science.clustering import Clusters, cluster
+from darc.science.clustering import Clusters, Method, cluster
 from darc.science.selection import Group, Limits
 
 _PULSAR = Limits(closed="never for a pulsar")
@@ -38,6 +38,7 @@ class Rules:
         lofar_trigger_sources: known sources with limits of their own
         thresh_lofar_override: those limits: `snr_min`, `width_max`, `cb`, `trigger_on_new_sources`
         observed_name: name of the source in the observation, which may be an alias, or known to nobody
+        clustering_method: how triggers are grouped, `windows` or `linked`
     """
 
     beam: int | None
@@ -56,6 +57,7 @@ class Rules:
     lofar_trigger_sources: list[str]
     thresh_lofar_override: Mapping[str, Any]
     observed_name: str | None = None
+    clustering_method: Method = "windows"
 
     def groups(self, triggers: NDArray[np.float64]) -> list[Group]:
         """Cluster the triggers of one batch for every selection that applies, known source first.
@@ -91,6 +93,7 @@ class Rules:
             origin=0.0,
             sb_filter=self.sb_filter,
             sb_filter_period=self.sb_filter_period,
+            method=self.clustering_method,
         )
 
     def lofar_known(self, kind: str | None, name: str | None) -> Limits:

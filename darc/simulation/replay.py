@@ -69,6 +69,7 @@ class RuleBook:
             source_dm=self.source.dm if self.source else None,
             dm_gal=dm_gal,
             clustering_window=section.clustering_window,
+            clustering_method=section.clustering_method,
             dm_range=section.dm_range,
             dm_min_global=section.dm_min_global,
             snr_min_global=section.snr_min_global,
