@@ -36,7 +36,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5g, h5s, h5t
+from h5py import h5a, h5d, h5g, h5l, h5s, h5t
 from numpy.typing import NDArray
 
 from darc.errors import DARCError
@@ -310,6 +310,13 @@ def _candidate(root: h5g.GroupID) -> Candidate:
 
 def _data(root: h5g.GroupID, name: str) -> Floats:
     dataset = h5d.open(root, name.encode())
+    creation = dataset.get_create_plist()
+    if (
+        root.links.get_info(name.encode()).type != h5l.TYPE_HARD
+        or creation.get_layout() == h5d.VIRTUAL
+        or creation.get_external_count()
+    ):
+        raise CandidateError(f"is no candidate: {name} lies in another file")
     data = np.empty(_shape_within_limit(dataset), np.float32)
     dataset.read(h5s.ALL, h5s.ALL, data)
     return data

@@ -53,6 +53,34 @@ def test_what_was_written_is_read(tmp_path):
     assert_same(read(write(tmp_path, CANDIDATE)), CANDIDATE)
 
 
+def in_another_file(file, name, other):
+    """Put a data set into a file in one of the ways that lead out of it."""
+    layout = h5py.VirtualLayout((64, 48), "<f4")
+    layout[:] = h5py.VirtualSource(str(other), name, (64, 48))
+    return {
+        "link": lambda: file.__setitem__(name, h5py.ExternalLink(str(other), name)),
+        "link to a link": lambda: (
+            file.__setitem__("a", h5py.ExternalLink(str(other), name)),
+            file.__setitem__(name, h5py.SoftLink("/a")),
+        ),
+        "bytes": lambda: file.create_dataset(name, (64, 48), "<f4", external=[(str(other), 0, 64 * 48 * 4)]),
+        "view": lambda: file.create_virtual_dataset(name, layout),
+    }
+
+
+@pytest.mark.parametrize("way", ["link", "link to a link", "bytes", "view"])
+def test_data_of_another_file_are_not_read(tmp_path, way):
+    other, path = write(tmp_path / "other.hdf5", CANDIDATE), tmp_path / "a.hdf5"
+    path.write_bytes(CONTENT)
+    with h5py.File(path, "r+") as file:
+        del file["data_freq_time"]
+        in_another_file(file, "data_freq_time", other)[way]()
+    with pytest.raises(CandidateError, match="data_freq_time lies in another file"):
+        read(path)
+    with pytest.raises(CandidateError, match="data_freq_time lies in another file"):
+        store_probabilities(path, lambda *_: (0.5, 0.5))
+
+
 def test_probabilities_are_added_to_a_file(tmp_path):
     path = write(tmp_path, CANDIDATE)
     for freqtime, dmtime in ((0.5, 1.0), (0.987, 0.123)):  # the second classification replaces the first one
