@@ -15,6 +15,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from darc import logs
+from darc.base import observation_names
 from darc.errors import DARCError
 from darc.offline.dask_workers import DaskWorkers, spread_steps
 from darc.offline.plan import Account, OfflineError, carry_out
@@ -29,6 +30,13 @@ BEAMS_AHEAD = 2
 BEAMS_MAX = 200
 #: Longest wait for the scheduler in s.
 CONNECT_S = 30
+
+#: Settings of dask for workers on this machine: without the profiler, which nobody looks at.
+_LOCAL = {
+    "distributed.scheduler.allowed-failures": DEATHS_MAX - 1,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+}
 
 _logger = logging.getLogger("darc.offline")
 
@@ -79,8 +87,7 @@ def connected(scheduler: str | None, number: int) -> Iterator[Client]:
         with client:
             yield client
         return
-    deaths = {"distributed.scheduler.allowed-failures": DEATHS_MAX - 1}
-    with _without_interrupts(), dask.config.set(deaths):
+    with _without_interrupts(), dask.config.set(_LOCAL):
         cluster = LocalCluster(
             n_workers=number,
             threads_per_worker=1,
@@ -129,7 +136,7 @@ def process_all(
     def process(work: Work) -> Outcome:
         account = Account(cancelled=stopping.is_set)
         try:
-            with logs.observation_of_thread(work.beam.label), work.locked():
+            with logs.observation_of_thread(*observation_names(work.beam.obs_config)), work.locked():
                 done = carry_out(spread_steps(work, workers), account, again)
         except DARCError as error:
             _logger.error("beam %d: not processed: %s", work.beam.beam, error)
