@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from darc import logs, metrics_store
 from darc.config import Config, load_config
 from darc.errors import DARCError
-from darc.formats.parset import observation_parset
+from darc.formats import parset as parsets
 from darc.network.retry import RetryPolicy, RetryStoppedError, retry
 
 #: Longest time in s that a service waits for a message before it looks around again.
@@ -167,7 +167,8 @@ class DARCBase(multiprocessing.context.Process):
         signal.signal(signal.SIGTERM, self._terminate)
         # Ctrl-C goes to the whole process group; it is the parent that decides what ends
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        logs.set_up_logging(self.service_name, getattr(self, "log_file", None), self.config.logging.level)
+        log_file = getattr(self, "log_file", None)
+        logs.set_up_logging(self.service_name, log_file, *logs.Settings.of(self.config))
         metrics_store.keep_as(self.service_name)
         threading.excepthook = self._end_by_defect
         threading.Thread(target=self._end_with_parent, args=(stopping,), name="parent", daemon=True).start()
@@ -289,7 +290,7 @@ class DARCBase(multiprocessing.context.Process):
             return
         self._joined = label if resume else None
         self.host_type, self.resume = message.get("host_type", self.host_type), resume
-        logs.set_observation(label)
+        logs.set_observation(*observation_names(obs_config))
         self.logger.info("joining an observation" if resume else "starting an observation")
         reload = message.get("reload_conf", message.get("reload", True))
         self.start_observation(obs_config, reload=reload)
@@ -339,7 +340,7 @@ class DARCBase(multiprocessing.context.Process):
             the parset, or None if it cannot be read, which is logged
         """
         try:
-            return observation_parset(obs_config)
+            return parsets.observation_parset(obs_config)
         except DARCError as error:
             self.logger.error("no observation parset: %s", error)
             return None
@@ -390,6 +391,14 @@ class DARCBase(multiprocessing.context.Process):
 def observation_label(obs_config: dict[str, Any]) -> str:
     """Label of an observation for the log: date, time and source, or the task ID."""
     return str(obs_config.get("datetimesource") or obs_config.get("taskid") or UNNAMED)
+
+
+def observation_names(obs_config: dict[str, Any]) -> tuple[str, str]:
+    """Label and task ID (empty: none) of an observation, by which all nodes name it in their logs."""
+    try:
+        return observation_label(obs_config), parsets.task_id(obs_config)
+    except DARCError:
+        return observation_label(obs_config), ""
 
 
 def _obs_config(message: dict[str, Any]) -> dict[str, Any]:

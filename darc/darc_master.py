@@ -20,6 +20,7 @@ from darc.config import SERVICES as KNOWN_SERVICES
 from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
+from darc.log_rotation import LogRotation
 from darc.network.authentication import gate_of
 from darc.network.command_protocol import Reply, Request, parse_request
 from darc.network.command_server import CommandServer
@@ -139,8 +140,9 @@ class DARCMaster:
         for_all(partial(self._one, "start"), self.services)
 
     def _keep_observations(self, wellbeing: Wellbeing) -> None:
+        rotation = LogRotation()
         while not self._ending:
-            waits_s = self._observing.keep(), wellbeing.interval_s
+            waits_s = self._observing.keep(), rotation.keep(self.config), wellbeing.interval_s
             wellbeing.tell()
             with contextlib.suppress(queue.Empty):
                 self._wake_ups.get(timeout=min((s for s in waits_s if s is not None), default=None))
@@ -400,7 +402,7 @@ def main(arguments: list[str] | None = None) -> int:
             faulthandler.enable()  # when the watchdog ends this process, it says first where its threads are
         master = DARCMaster(options.config, options.node, notifier=notifier)
         log_file = None if options.foreground else master.config.darc_master.log_file
-        logs.set_up_logging("darc_master", log_file, master.config.logging.level)
+        logs.set_up_logging("darc_master", log_file, *logs.Settings.of(master.config))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: master.end())
         master.run()

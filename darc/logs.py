@@ -1,7 +1,12 @@
-"""One way to log: a file per service, the observation in every line that belongs to one."""
+"""One way to log: a file per service, the observation in every line that belongs to one.
+
+A line is text, or on request a JSON object (`logging.format`). An observation has its name and its task ID in
+every line about it, the same in all services of all nodes.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import sys
@@ -9,41 +14,102 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from darc.errors import DARCError
 
-FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(service)s%(observation)s: %(message)s"
+if TYPE_CHECKING:
+    from darc.config import Config
+
+FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(service)s%(subject)s: %(message)s"
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 
+class _Subject(NamedTuple):
+    """Name and task ID of the observation that a line belongs to; empty: none."""
+
+    label: str = ""
+    task_id: str = ""
+
+    def __str__(self) -> str:
+        names = [self.label, *([self.task_id] if self.task_id not in ("", self.label) else [])]
+        return f" [{' '.join(names)}]" if self.label else ""
+
+
 class _Context(logging.Filter):
-    """Adds the service and the observation to every record of this process."""
+    """Adds the node, the service and the observation to every record of this process."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
         self.service = service
-        self.observation = ""
+        self.node = ""
+        self.subject = _Subject()
         self.of_thread = threading.local()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.service = self.service
-        record.observation = getattr(self.of_thread, "observation", None) or self.observation
+        record.service, record.node = self.service, self.node
+        record.subject = getattr(self.of_thread, "subject", None) or self.subject
         return True
 
 
 _context = _Context("darc")
 
 
-def set_up_logging(service: str, log_file: Path | str | None, level: str = "INFO") -> None:
+class _JSONFormatter(logging.Formatter):
+    """Makes a line an object that programs read; what is not known is null."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line."""
+        subject: _Subject = record.subject  # type: ignore[attr-defined]
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": record.service,  # type: ignore[attr-defined]
+            "observation": subject.label or None,
+            "task_id": subject.task_id or None,
+            "node": record.node or None,  # type: ignore[attr-defined]
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+class Settings(NamedTuple):
+    """How is logged, in a form that every process can be started with.
+
+    Attributes:
+        level: lowest level that is logged
+        format: `text` or `json`
+        node: name of this node, part of every object
+    """
+
+    level: str = "INFO"
+    format: str = "text"
+    node: str = ""
+
+    @classmethod
+    def of(cls, config: Config) -> Settings:
+        """Return what the configuration of a node says."""
+        return cls(config.logging.level, config.logging.format, config.node.name if config.node else "")
+
+
+def set_up_logging(
+    service: str, log_file: Path | str | None, level: str = "INFO", format: str = "text", node: str = ""
+) -> None:
     """Send everything this process logs to one file, or to standard error without one.
 
-    The file is reopened when it was moved away, so that an external rotation loses nothing.
+    The file is reopened when it was moved away, so that its rotation, by the master or by another program,
+    loses nothing; each line is written at once and at the end, so that several processes can share it.
 
     Args:
         service: name of the service, part of every line
         log_file: file to append to; its folder is made when missing
         level: lowest level that is logged
+        format: `text` or `json`
+        node: name of this node; like the level and the format one of `Settings`
 
     Raises:
         DARCError: the file cannot be written
@@ -54,16 +120,17 @@ def set_up_logging(service: str, log_file: Path | str | None, level: str = "INFO
     else:
         try:
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.handlers.WatchedFileHandler(log_file)
+            handler = logging.handlers.WatchedFileHandler(
+                log_file, encoding="utf-8", errors="backslashreplace"
+            )
         except OSError as error:
             raise DARCError(
                 f"cannot write the log {log_file}: {error.strerror}; make its folder writable for this user "
                 f"or change {service}.log_file in the configuration"
             ) from error
-    _context.service = service
-    _context.observation = ""
+    _context.service, _context.node, _context.subject = service, node, _Subject()
     handler.addFilter(_context)
-    handler.setFormatter(logging.Formatter(FORMAT, DATE_FORMAT))
+    handler.setFormatter(_JSONFormatter() if format == "json" else logging.Formatter(FORMAT, DATE_FORMAT))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -72,25 +139,25 @@ def set_up_logging(service: str, log_file: Path | str | None, level: str = "INFO
     root.setLevel(level.upper())
 
 
-def set_observation(label: str | None) -> None:
+def set_observation(label: str | None, task_id: str = "") -> None:
     """Name the observation that following lines belong to; None: no observation."""
-    _context.observation = f" [{label}]" if label else ""
+    _context.subject = _Subject(label or "", task_id)
 
 
-def set_observation_of_thread(label: str | None) -> None:
+def set_observation_of_thread(label: str | None, task_id: str = "") -> None:
     """Name the observation that lines of this thread belong to, whatever others do; None: as the others."""
-    _context.of_thread.observation = label and f" [{label}]"
+    _context.of_thread.subject = _Subject(label, task_id) if label else None
 
 
 @contextmanager
-def observation_of_thread(label: str) -> Iterator[None]:
+def observation_of_thread(label: str, task_id: str = "") -> Iterator[None]:
     """Do the same for a while."""
-    before = getattr(_context.of_thread, "observation", None)
-    set_observation_of_thread(label)
+    before = getattr(_context.of_thread, "subject", None)
+    set_observation_of_thread(label, task_id)
     try:
         yield
     finally:
-        _context.of_thread.observation = before
+        _context.of_thread.subject = before
 
 
 class Burst:

@@ -16,6 +16,7 @@ from darc import __version__, metrics_store
 from darc.config import SERVICES, Config
 from darc.errors import DARCError
 from darc.formats.node_details import Disk, LastTrigger, NodeDetails, ObservationDetails
+from darc.log_rotation import old_log
 from darc.observations import Observation
 from darc.supervisor import Supervisor
 
@@ -144,7 +145,12 @@ def log_tail(config: Config, service: str | None) -> dict[str, Any]:
             f"Invalid service: {service}; logs are those of {', '.join(SERVICES)}, and the master's"
         )
     path: Path = config.section(service or "darc_master").log_file  # type: ignore[attr-defined]
-    return {"path": str(path), "lines": last_lines(path, config.status_website.log_lines)}
+    number = config.status_website.log_lines
+    before = old_log(path)
+    lines = last_lines(path, number) if path.exists() or not before.exists() else []
+    if len(lines) < number and before.exists():  # it was rotated a while ago
+        lines = last_lines(before, number - len(lines)) + lines
+    return {"path": str(path), "lines": lines}
 
 
 def last_lines(path: Path, number: int, max_bytes: int = MAX_LOG_BYTES) -> list[str]:

@@ -6,10 +6,13 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from darc import logs
+from darc.base import observation_names
 from darc.config import Config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
@@ -87,6 +90,10 @@ class ObservationKeeper:
             )
         self.book.check_new(observation.task_id)
         self._keep_copy(Path(config_file), obs_config)
+        with _lines_of(obs_config):
+            return self._take_in(observation)
+
+    def _take_in(self, observation: Observation) -> Answer:
         if self.clock() > observation.end_unix:
             return self._start_ended(observation)
         self._make_sure_they_run(self.services)
@@ -114,7 +121,8 @@ class ObservationKeeper:
             DARCError: the file is not usable
         """
         obs_config = parsets.load_obs_config(config_file)
-        return self._end(parsets.task_id(obs_config), obs_config, abort)
+        with _lines_of(obs_config):
+            return self._end(parsets.task_id(obs_config), obs_config, abort)
 
     def _end(self, task_id: str, obs_config: dict[str, Any], abort: bool) -> Answer:
         with self._telling:
@@ -136,10 +144,12 @@ class ObservationKeeper:
         now = self.clock()
         with self._telling:
             for observation in self.book.begin_due(now):
-                self._begin(observation)
+                with _lines_of(observation.obs_config):
+                    self._begin(observation)
         for observation in self.book.overdue(now):
-            self.logger.warning("%s ended, and nobody stopped it", observation)
-            self._end(observation.task_id, observation.obs_config, abort=False)
+            with _lines_of(observation.obs_config):
+                self.logger.warning("%s ended, and nobody stopped it", observation)
+                self._end(observation.task_id, observation.obs_config, abort=False)
         next_s = self.book.next_event(self.clock())
         return None if next_s is None else min(next_s, LONGEST_WAIT_S)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darc import logs
-from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
+from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label, observation_names
 from darc.errors import DARCError
 from darc.network.mail_spool import MailSpool, open_spool
 from darc.offline import drift_scan, folding, gather, master
@@ -98,7 +98,7 @@ class OfflineProcessing(DARCBase):
             self._start_observation_master if self.host_type == "master" else self._start_observation_worker
         )
         running.thread = threading.Thread(
-            target=self._logged, args=(label, target, obs_config), name=label, daemon=True
+            target=self._logged, args=(target, obs_config), name=label, daemon=True
         )
         running.thread.start()
 
@@ -123,11 +123,9 @@ class OfflineProcessing(DARCBase):
         elif running.stopped_unix is None:
             running.stopped_unix = self.clock()
 
-    def _logged(
-        self, label: str, start: Callable[[dict[str, Any], bool], None], obs_config: dict[str, Any]
-    ) -> None:
+    def _logged(self, start: Callable[[dict[str, Any], bool], None], obs_config: dict[str, Any]) -> None:
         """Be the thread of an observation."""
-        with logs.observation_of_thread(label):
+        with logs.observation_of_thread(*observation_names(obs_config)):
             try:
                 start(obs_config, False)
             except DARCError as error:

@@ -51,7 +51,7 @@ class Launch:
         config_file: site configuration; None: searched
         node: name of the node; None: none of the configured ones
         log_file: where a service that cannot be made says why
-        log_level: lowest level that is logged
+        log_settings: how it is logged
         source_queue: queue that the service takes its messages from
         target_queue: queue for what it finds out
         second_target_queue: second such queue
@@ -62,7 +62,7 @@ class Launch:
     config_file: Path | str | None
     node: str | None
     log_file: Path
-    log_level: str
+    log_settings: logs.Settings
     source_queue: MessageQueue
     target_queue: MessageQueue | None
     second_target_queue: MessageQueue | None
@@ -200,7 +200,7 @@ def _run(launch: Launch, lifeline: Connection, first_messages: Sequence[Any]) ->
             node=launch.node,
         )
     except Exception:
-        logs.set_up_logging(launch.name, launch.log_file, launch.log_level)
+        logs.set_up_logging(launch.name, launch.log_file, *launch.log_settings)
         logging.getLogger(f"darc.{launch.name}").exception("cannot be made")
         sys.exit(1)
     service.run()

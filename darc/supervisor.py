@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from darc import logs
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
@@ -36,7 +37,8 @@ PROGRAM = (
     "darc.node_metrics",
     "darc.node_report",
     "darc.observing",
-    "darc.systemd_notify",
+    "darc.log_rotation",
+    "darc.wellbeing",
 )
 
 R = TypeVar("R")
@@ -156,7 +158,7 @@ class Supervisor:
             self.config_file,
             self.node,
             log_file=getattr(config, name).log_file,
-            log_level=config.logging.level,
+            log_settings=logs.Settings.of(config),
             source_queue=self.queues[name],
             target_queue=self.queues.get(spec.target or ""),
             second_target_queue=self.queues.get(spec.second_target or ""),

@@ -124,6 +124,9 @@ class Logging(Section):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"]
+    format: Literal["text", "json"]
+    rotate_size: Count | None
+    rotate_keep: Count
 
 
 class Mail(Section):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from darc import logs
-from darc.base import observation_label
+from darc.base import observation_label, observation_names
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config(options.site_config, options.node)
         log_file = config.offline_processing.log_file
-        logs.set_up_logging("offline_processing", log_file, config.logging.level)
+        logs.set_up_logging("offline_processing", log_file, *logs.Settings.of(config))
         if options.dask or options.scheduler:
             from darc.offline.dask_command import process_spread  # noqa: PLC0415 (few need it)
 
@@ -83,7 +83,7 @@ def _process(parset: Path, config: Config, options: argparse.Namespace) -> bool:
     """Process an observation; return whether all of it was done and nothing was wrong."""
     try:
         obs_config = load_obs_config(parset)
-        logs.set_observation(observation_label(obs_config))
+        logs.set_observation(*observation_names(obs_config))
         if config.beam is None and "beam" not in obs_config:
             return _summarise(obs_config, config)
         work = Work.of(obs_config, config)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from distributed import Client, KilledWorker, wait
 
 from darc import logs
+from darc.base import observation_names
 from darc.errors import DARCError
 from darc.offline.plan import Account, Done, Interrupted, OfflineError, Step
 from darc.offline.process import steps_of
@@ -198,7 +199,7 @@ def do_step(work: Work, name: str, told: tuple[dict[str, int], list[str], list[s
     """
     numbers, problems, failed = told
     (step,) = (step for step in steps_of(work, ThisProcess()) if step.name == name)
-    with logs.observation_of_thread(work.beam.label):
+    with logs.observation_of_thread(*observation_names(work.beam.obs_config)):
         return step.run(Account(numbers=numbers, problems=problems, failed=failed))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darc import logs
+from darc.base import observation_names
 from darc.config.processing import Extractor, SBGenerator
 from darc.errors import DARCError
 from darc.formats import candidate as candidates
@@ -114,7 +115,7 @@ def extract_chunk(chunk: Chunk) -> list[Outcome]:
 
     A cluster whose candidate is there already is not extracted again.
     """
-    with logs.observation_of_thread(chunk.job.beam.label):
+    with logs.observation_of_thread(*observation_names(chunk.job.beam.obs_config)):
         try:
             extractor = _prepared.extractor_for(chunk.job)
         except DARCError as error:

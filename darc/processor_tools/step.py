@@ -8,7 +8,7 @@ import queue
 from typing import Any, ClassVar
 
 from darc import logs
-from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue
+from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue, observation_names
 from darc.config import Config
 from darc.config.types import Section
 from darc.errors import DARCError
@@ -56,7 +56,7 @@ class Step(DARCBase):
 
     def prepare(self) -> None:
         """Set up; tell the hub if that cannot be done."""
-        logs.set_observation(self.beam.label)
+        logs.set_observation(*observation_names(self.beam.obs_config))
         try:
             self.set_up()
         except DARCError as error:

@@ -159,7 +159,8 @@ def test_a_program_uses_the_clustering_with_plain_queues_and_its_own_settings(pr
     assert exitcode == 0
     log = programs.log("amber_clustering")
     assert log.count(" ERROR ") == log.count("refused: ") == 8
-    assert "[" + load_obs_config(programs.files.workers[0])["datetimesource"] + "]" in log
+    obs_config = load_obs_config(programs.files.workers[0])
+    assert f"[{obs_config['datetimesource']} {obs_config['taskid']}]" in log
 
 
 def test_a_program_uses_the_listener_and_names_its_queues(programs):

@@ -1,8 +1,10 @@
 """What a line of a log says, where it goes, and how often a mishap is told."""
 
+import json
 import logging
 import re
 import threading
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -43,6 +45,53 @@ def test_lines_of_an_observation_name_it(tmp_path):
     first, second = lines(tmp_path / "log")
     assert first.endswith(" dada_trigger [2019-05-18-23:51:13.B1933+16]: sent")
     assert second.endswith(" dada_trigger: idle")
+
+
+def test_lines_of_an_observation_name_its_task_too_which_is_the_same_on_all_nodes(tmp_path):
+    logs.set_up_logging("processor", tmp_path / "log")
+    logs.set_observation("2019-05-18-23:51:13.B1933+16", "190518001")
+    logging.info("one")
+    logs.set_observation("190518001", "190518001")
+    logging.info("without a name")
+    with logs.observation_of_thread("other", "7"):
+        logging.info("three")
+    first, second, third = lines(tmp_path / "log")
+    assert first.endswith(" processor [2019-05-18-23:51:13.B1933+16 190518001]: one")
+    assert second.endswith(" processor [190518001]: without a name")
+    assert third.endswith(" processor [other 7]: three")
+
+
+def objects(path):
+    return [json.loads(line) for line in lines(path)]
+
+
+def test_on_request_a_line_is_an_object_for_programs(tmp_path):
+    logs.set_up_logging("processor", tmp_path / "log", "info", "json", "arts001")
+    logs.set_observation("2019-05-18-23:51:13.B1933+16", "190518001")
+    logging.getLogger("any").warning("%d lines\nin \u00b5s", 2)
+    logs.set_observation(None)
+    logging.info("idle")
+    first, second = objects(tmp_path / "log")
+    assert datetime.fromisoformat(first.pop("time")).utcoffset() == timedelta(0)
+    assert first == {
+        "level": "WARNING",
+        "service": "processor",
+        "observation": "2019-05-18-23:51:13.B1933+16",
+        "task_id": "190518001",
+        "node": "arts001",
+        "message": "2 lines\nin \u00b5s",
+    }
+    assert second["observation"] is second["task_id"] is None
+
+
+def test_an_object_has_the_traceback_of_a_defect(tmp_path):
+    logs.set_up_logging("processor", tmp_path / "log", "info", "json")
+    try:
+        raise ZeroDivisionError("by 0")
+    except ZeroDivisionError:
+        logging.exception("a defect")
+    (line,) = objects(tmp_path / "log")
+    assert line["message"] == "a defect" and line["exception"].endswith("ZeroDivisionError: by 0")
 
 
 def test_only_what_is_grave_enough_is_logged(tmp_path):

@@ -28,6 +28,14 @@ def test_the_log_of_a_service_is_told_by_its_last_lines(config, tmp_path):
     assert log_tail(config, "processor") == {"path": str(path), "lines": ["two", "three"]}
 
 
+@pytest.mark.parametrize(("new", "lines"), [("three\n", ["two", "three"]), (None, ["one", "two"])])
+def test_what_was_moved_away_a_while_ago_is_told_too(config, tmp_path, new, lines):
+    (tmp_path / "processor.log.1").write_text("one\ntwo\n")
+    if new is not None:
+        (tmp_path / "processor.log").write_text(new)
+    assert log_tail(config, "processor")["lines"] == lines
+
+
 @pytest.mark.parametrize("service", ["../../etc/passwd", "all", "logging", ""])
 def test_only_logs_that_the_configuration_names_are_told(config, service):
     with pytest.raises(DARCError, match="Invalid service"):

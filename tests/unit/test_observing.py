@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
+from darc import logs
 from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats.parset import encode_parset
@@ -117,6 +118,20 @@ def copies(tmp_path):
 
 def states(keeper):
     return {o.task_id: o.state for o in keeper.book.all()}
+
+
+def test_what_the_master_logs_of_an_observation_names_it_and_its_task(
+    keeper, submit, services, clock, caplog
+):
+    caplog.handler.addFilter(logs._context)
+    submit()
+    services.running.clear()
+    clock.now = START_UNIX
+    keeper.keep()
+    clock.now += 102.4 + OVERDUE_S + 1
+    keeper.keep()
+    assert len(caplog.records) > 2
+    assert {str(record.subject) for record in caplog.records} == {" [2026-11-22-12:00:00.B0531+21 261122001]"}
 
 
 # --- taking in ----------------------------------------------------------------------------------------------

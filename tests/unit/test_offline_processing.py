@@ -81,7 +81,7 @@ def test_a_stop_drops_nothing(service, working):
 
 
 def test_what_cannot_be_processed_is_a_line_in_the_log(service, caplog):
-    service._logged("one", service._start_observation_worker, {})
+    service._logged(service._start_observation_worker, {})
     assert "not processed: " in caplog.text and "no key 'beam'" in caplog.text
 
 
