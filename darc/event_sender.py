@@ -118,6 +118,7 @@ class EventSender:
         """
         objection = self._receiver.objection(event)
         if objection is not None:
+            self._logger.error("%s not sent, %s: %s", self._name, objection, event.content)
             self.settle(event, sent_log.REFUSED, objection)
             return
         if not self._receiver.repeat:
@@ -138,11 +139,8 @@ class EventSender:
     def settle(self, event: Event, outcome: str, reason: str) -> None:
         """Write down, and count, what has become of an event."""
         self._write(event, outcome, reason)
-        counted = {sent_log.SENT: metrics.SENT, sent_log.REFUSED: metrics.REFUSED}
-        arrived = event.trigger.get("arrived")
-        metrics.note_trigger(self._kind, counted.get(outcome, metrics.FAILED), self._clock(), arrived)
-        if outcome == sent_log.REFUSED:
-            self._logger.error("%s not sent: %s", self._name, reason)
+        counted = outcome if outcome in metrics.OUTCOMES else metrics.FAILED
+        metrics.note_trigger(self._kind, counted, self._clock(), event.trigger.get("arrived"))
 
     def _write(self, event: Event, outcome: str, reason: str) -> None:
         try:

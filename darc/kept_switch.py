@@ -23,16 +23,24 @@ def word(is_on: bool) -> str:
 def keep(path: Path, is_on: bool) -> None:
     """Write down how a switch was set.
 
+    Args:
+        path: file of what the switch belongs to; the switch is in a file beside it
+        is_on: how it was set
+
     Raises:
         SwitchError: the disk does not take it
     """
-    write_complete(path, word(is_on) + "\n", SwitchError, durable=True)
+    write_complete(_beside(path), word(is_on) + "\n", SwitchError, durable=True)
 
 
 def kept(path: Path) -> bool | None:
     """Return how a switch was set; None: that is not known."""
     try:
-        text = path.read_text(errors="replace").strip()
+        text = _beside(path).read_text(errors="replace").strip()
     except OSError:
         return None
     return next((is_on for is_on, each in _WORDS.items() if each == text), None)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".switch")

@@ -215,19 +215,16 @@ class TriggerService(DARCBase, abc.ABC):
         try:
             self._open_log().note(sent_log.SWITCHED, self.clock(), self._state())
             if self.keep_switch:
-                kept_switch.keep(self._switch_path(), send_events)
+                kept_switch.keep(self._event_log_path(), send_events)
         except DARCError as error:
             self.logger.error("the switch is not written down: %s", error)
 
     def _restore_switch(self) -> None:
         """Set the switch as it was set by command before a restart, if it is known."""
-        kept = kept_switch.kept(self._switch_path())
+        kept = kept_switch.kept(self._event_log_path())
         if kept is not None and kept != self.send_events:
             self.send_events = kept
             self.logger.warning("as by command before the restart, sending is %s", self._state())
-
-    def _switch_path(self) -> Path:
-        return self._event_log_path().with_suffix(".switch")
 
     def _event_log_path(self) -> Path:
         return self.config.darc_master.state_dir / "sent" / f"{self.service_name}.jsonl"
@@ -285,27 +282,25 @@ class TriggerService(DARCBase, abc.ABC):
     def _decide(self, event: Event) -> None:
         """Send an event, unless that is disabled or there were too many."""
         events = self._open_log()
+        sender = self._sender or self._make_sender(events)
         if not self.send_events:
-            metrics.note_trigger(self.kind, metrics.DISABLED, self.clock())
             self.logger.warning("not sent, as sending is disabled: %s", self.shown(event))
-            self._write(events, event, sent_log.DISABLED, "sending is disabled")
+            sender.settle(event, sent_log.DISABLED, "sending is disabled")
             return
         refusal = None if event.test else self._refusal(events)
         if refusal is not None:
-            metrics.note_trigger(self.kind, metrics.REFUSED, self.clock())
             self.logger.error("not sent, %s: %s", refusal, self.shown(event))
-            self._write(events, event, sent_log.REFUSED, refusal)
+            sender.settle(event, sent_log.REFUSED, refusal)
         elif self._sender is not None:
-            self._sender.put(event)
+            sender.put(event)
         else:
-            self._send_now(events, event)
+            self._send_now(sender, event)
 
     def _refusal(self, events: SentLog) -> str | None:
         return event_limits.refusal(self.clock(), events.times(), self.min_spacing, self.max_per_hour)
 
-    def _send_now(self, events: SentLog, event: Event) -> None:
+    def _send_now(self, sender: EventSender, event: Event) -> None:
         """Send an event while its caller waits: the service does not run."""
-        sender = self._make_sender(events)
         policy = RetryPolicy(first_s=FIRST_PAUSE_S, max_s=LONGEST_PAUSE_S, attempts=self.attempts)
         try:
             self._persist(lambda: sender.deliver(event), policy, self.unreachable, self.shown(event))
@@ -325,12 +320,6 @@ class TriggerService(DARCBase, abc.ABC):
         if self._event_log is None:
             self._event_log = SentLog(self._event_log_path(), read=False)
         return self._event_log
-
-    def _write(self, events: SentLog, event: Event, outcome: str, reason: str) -> None:
-        try:
-            events.write(event, outcome, self.clock(), reason)
-        except SentLogError as error:
-            self.logger.error("%s", error)
 
     def _note(self, outcome: str, counted: str, reason: str, identities: Iterable[str], trigger: Any) -> None:
         """Write down, and count, what became of a trigger of which no event was made."""
@@ -372,6 +361,19 @@ class TriggerService(DARCBase, abc.ABC):
     @abc.abstractmethod
     def preview(self, trigger: dict[str, Any]) -> str:
         """Return what would be sent for a checked trigger, for the eyes of an operator."""
+
+    def dry_run(self, trigger: dict[str, Any]) -> str:
+        """Return what would be sent for a trigger, and whether it would, for the eyes of an operator.
+
+        Raises:
+            DARCError: no event can be made of it, or what was sent before cannot be read
+        """
+        shown = self.preview(self._check(trigger))
+        if not self.send_events:
+            return f"{shown}\nnot sent: sending is {self._state()} in the configuration"
+        is_limited = not self.is_test(trigger.get("test"))
+        refusal = self._refusal(SentLog(self._event_log_path())) if is_limited else None
+        return f"{shown}\n{'would be sent' if refusal is None else f'not sent: {refusal}'}"
 
     def objection(self, event: Event) -> str | None:
         """Return why an event may not be sent any more: the switch or the configuration changed meanwhile."""

@@ -178,6 +178,19 @@ LOCAL_COMMANDS = {
         ("--site-config",),
         examples=(("edit", "with $VISUAL, $EDITOR, or the configured one"),),
     ),
+    "show-trigger": Command(
+        "show what the master node would send for a trigger, without sending it",
+        "show_trigger",
+        ("--site-config", "--node"),
+        (
+            ("receiver", "RECEIVER", "lofar or voevent", True),
+            ("file", "FILE", "the trigger as YAML or JSON (-: standard input)", True),
+        ),
+        examples=(
+            ("show-trigger lofar trigger.yaml", "the packet, in hexadecimal and decoded"),
+            ("show-trigger voevent trigger.yaml", "the document, validated"),
+        ),
+    ),
     "completion": Command(
         "print the script that lets a shell complete command lines",
         "completion",

@@ -8,6 +8,7 @@ import shtab
 
 from darc.commands.catalogue import ADDED, COMMANDS, Parser, UsageError, fill, general_parser, parser_settings
 from darc.commands.log import MASTER
+from darc.commands.show_trigger import RECEIVERS
 from darc.commands.suggestions import did_you_mean, service_names
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -41,6 +42,7 @@ def _say_what_completes(parser: Parser) -> None:
         "SERVICE": [*services, "all"],
         "COMMAND": [*COMMANDS, *ADDED],
         "SHELL": list(SHELLS),
+        "RECEIVER": list(RECEIVERS),
     }
     for action in parser._actions:  # argparse has no other way to them, nor has shtab
         if action.metavar == "FILE":
