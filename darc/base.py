@@ -168,7 +168,7 @@ class DARCBase(multiprocessing.context.Process):
         # Ctrl-C goes to the whole process group; it is the parent that decides what ends
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         log_file = getattr(self, "log_file", None)
-        logs.set_up_logging(self.service_name, log_file, *logs.Settings.of(self.config))
+        logs.set_up_logging(self.service_name, log_file, *self.config.log_settings)
         metrics_store.keep_as(self.service_name)
         threading.excepthook = self._end_by_defect
         threading.Thread(target=self._end_with_parent, args=(stopping,), name="parent", daemon=True).start()

@@ -402,7 +402,7 @@ def main(arguments: list[str] | None = None) -> int:
             faulthandler.enable()  # when the watchdog ends this process, it says first where its threads are
         master = DARCMaster(options.config, options.node, notifier=notifier)
         log_file = None if options.foreground else master.config.darc_master.log_file
-        logs.set_up_logging("darc_master", log_file, *logs.Settings.of(master.config))
+        logs.set_up_logging("darc_master", log_file, *master.config.log_settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: master.end())
         master.run()

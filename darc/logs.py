@@ -16,12 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from darc.errors import DARCError
-
-if TYPE_CHECKING:
-    from darc.config import Config
 
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(service)s%(subject)s: %(message)s"
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%S"
@@ -89,11 +86,6 @@ class Settings(NamedTuple):
     level: str = "INFO"
     format: str = "text"
     node: str = ""
-
-    @classmethod
-    def of(cls, config: Config) -> Settings:
-        """Return what the configuration of a node says."""
-        return cls(config.logging.level, config.logging.format, config.node.name if config.node else "")
 
 
 def set_up_logging(

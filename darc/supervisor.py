@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from darc import logs
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
@@ -158,7 +157,7 @@ class Supervisor:
             self.config_file,
             self.node,
             log_file=getattr(config, name).log_file,
-            log_settings=logs.Settings.of(config),
+            log_settings=config.log_settings,
             source_queue=self.queues[name],
             target_queue=self.queues.get(spec.target or ""),
             second_target_queue=self.queues.get(spec.second_target or ""),

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validator
 
+from darc import logs
 from darc.config import processing, sections
 from darc.config.problems import problems_of
 from darc.config.types import Section, ServiceName, mistake
@@ -88,6 +89,11 @@ class Config(Section):
         if self._node is None:
             return "unknown"
         return "worker" if isinstance(self._node, sections.Worker) else "master"
+
+    @property
+    def log_settings(self) -> logs.Settings:
+        """How the processes of this node log."""
+        return logs.Settings(self.logging.level, self.logging.format, self._node.name if self._node else "")
 
     @property
     def services(self) -> list[ServiceName]:

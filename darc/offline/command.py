@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config(options.site_config, options.node)
         log_file = config.offline_processing.log_file
-        logs.set_up_logging("offline_processing", log_file, *logs.Settings.of(config))
+        logs.set_up_logging("offline_processing", log_file, *config.log_settings)
         if options.dask or options.scheduler:
             from darc.offline.dask_command import process_spread  # noqa: PLC0415 (few need it)
 

@@ -16,7 +16,6 @@ from distributed import Client, LocalCluster
 
 from darc import logs
 from darc.base import observation_names
-from darc.base import observation_names
 from darc.errors import DARCError
 from darc.offline.dask_workers import DaskWorkers, spread_steps
 from darc.offline.plan import Account, OfflineError, carry_out

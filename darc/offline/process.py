@@ -45,7 +45,7 @@ def steps_of(work: Work, workers: Workers) -> list[Step]:
 
 def local_workers(work: Work, number: int | None = None) -> Processes:
     """Return processes of this machine; as many as the configuration says if no number is given."""
-    settings, how = work.settings, logs.Settings.of(work.config)
+    settings, how = work.settings, work.config.log_settings
     set_up = partial(logs.set_up_logging, "offline_processing", settings.log_file, *how)
     return Processes(number or settings.numthread, set_up)
 
