@@ -65,6 +65,7 @@ class RowIntake:
     Attributes:
         rows: number of rows so far, those that are passed over included
         malformed: number of lines so far that are neither a row nor a header
+        header_seen: whether a header has come
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RowIntake:
     ) -> None:
         self.rows = 0
         self.malformed = 0
+        self.header_seen = False
         self._ninstance = ninstance
         self._instrument = instrument
         self._clock = clock
@@ -92,8 +94,13 @@ class RowIntake:
         self._inbox: dict[int | None, list[str]] = {}
         self._at_end: dict[int | None, bool] = {}
         self._bad_lines = Burst(logger, "malformed lines in AMBER's files", clock=clock)
-        if decided is not None:
-            for file in self._files.values():
+        self._has_predecessor = decided is not None
+        self.look()
+
+    def look(self) -> None:
+        """Have everything read that AMBER's files hold, if lines come from there or may have come before."""
+        for file in self._files.values():
+            if file.told or self._has_predecessor:
                 file.look()
 
     def put(self, message: dict[str, Any]) -> None:
@@ -171,6 +178,7 @@ class RowIntake:
 
     def _parse(self) -> None:
         for step, lines in self._inbox.items():
+            self.header_seen = self.header_seen or any(line.lstrip().startswith("#") for line in lines)
             rows = self._parsers.setdefault(step, AmberParser(self._instrument)).feed(lines)
             self.rows += len(rows)
             self.malformed += rows.malformed

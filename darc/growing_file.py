@@ -167,6 +167,11 @@ class Continuation:
             self.position = place.end
         return follows
 
+    @property
+    def told(self) -> bool:
+        """Whether somebody tells of its blocks."""
+        return self._truncations is not None
+
     def look(self) -> None:
         """Have everything read that the file holds now."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -129,6 +129,7 @@ class ObservationManager(DARCBase, abc.ABC):
             "obs_config": obs_config,
             "reload_conf": reload,
             "host_type": self.host_type,
+            "resume": self.resume,
         })  # fmt: skip
         self.logger.info("task %s is processed by process %d", task, process.pid)
 

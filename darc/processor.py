@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from darc.base import UNNAMED
+from darc.errors import DARCError
+from darc.formats import parset as parsets
 from darc.network.process_queue import ProcessQueue
-from darc.observation_manager import START_METHOD, ObservationManager
+from darc.observation_manager import START_METHOD, ObservationManager, Running
 from darc.processor_tools.beam import ProcessorException
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import Clustering
@@ -18,6 +21,10 @@ from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.hub import Processor
 from darc.processor_tools.sb_generator import SBGenerator
 from darc.processor_tools.visualizer import Visualizer
+from darc.reporting.memory import OpenObservations
+
+#: Deaths of the process of an observation after which that is left alone.
+DEATHS_MAX = 3
 
 __all__ = [
     "Classifier",
@@ -32,13 +39,86 @@ __all__ = [
 
 
 class ProcessorManager(ObservationManager):
-    """Control logic for running several Processor instances, one per observation."""
+    """Control logic for running several Processor instances, one per observation.
+
+    Below a master, observations that are not finished are on disk, and worked on again after a restart or a
+    death: AMBER's files and the data are still there.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._open = OpenObservations(self.config.darc_master.state_dir / "processor", self.logger)
+        self._deaths: Counter[str] = Counter()
+        # what other programs start is theirs to look after
+        self._below_master = self.control_queue is not None
 
     def new_process(self) -> Processor:
         """Return the processor of an observation, not yet started."""
         return Processor(
             ProcessQueue(), config_file=self.config_file, node=self.node_name, start_method=START_METHOD
         )
+
+    def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
+        """Start a process and have it start the observation.
+
+        Args:
+            obs_config: observation configuration
+            reload: whether to read the service's configuration again
+
+        Raises:
+            DARCError: this observation is worked on already, or has no task ID
+        """
+        task = parsets.task_id(obs_config)
+        if self.resume and task in self.observations:
+            return
+        super().start_observation(obs_config, reload)
+        if self._below_master:
+            self._open.keep(task, {"obs_config": obs_config, "stopped": False})
+
+    def stop_observation(self, obs_config: dict[str, Any], abort: bool = False) -> None:
+        """Stop the observation with the task ID as given in the parset.
+
+        Args:
+            obs_config: observation configuration
+            abort: drop what is queued
+        """
+        task = parsets.task_id(obs_config)
+        if abort:
+            self._open.drop(task)
+        elif self._below_master and task in self.observations:
+            self._open.keep(task, {"obs_config": obs_config, "stopped": True})
+        super().stop_observation(obs_config, abort)
+
+    def finished(self, task: str, running: Running, code: int | None) -> None:
+        """Forget an observation that is finished, or whose process died too often."""
+        if code != 0:
+            self._deaths[task] += 1
+            if self._deaths[task] < DEATHS_MAX:
+                return
+            self.logger.critical("%s is left alone: its process died %d times", running, DEATHS_MAX)
+        del self._deaths[task]
+        self._open.drop(task)
+
+    def do_what_is_due(self) -> None:
+        """Look for observations that are finished, and for those that have no process and should have one."""
+        super().do_what_is_due()
+        if self._below_master:
+            for task, kept in self._open.all().items():
+                if task not in self.observations:
+                    self._go_on(task, kept)
+
+    def _go_on(self, task: str, kept: dict[str, Any]) -> None:
+        """Work on an observation again whose process has died."""
+        self.logger.warning("task %s is not finished, and worked on again", task)
+        self.resume = True
+        try:
+            obs_config = kept["obs_config"]
+            self.start_observation(obs_config, reload=False)
+            if kept["stopped"]:
+                self.stop_observation(obs_config)
+        except (DARCError, KeyError, TypeError) as error:
+            self.logger.error("task %s is left alone: %s", task, error)
+            self._open.drop(task)
 
     def process_command(self, command: dict[str, Any]) -> None:
         """Forward any data from the input queue to the observation they belong to, else to the latest.
@@ -55,6 +135,9 @@ class ProcessorManager(ObservationManager):
         label = command.get("observation")
         for running in reversed(self.observations.values()):
             if label in (None, UNNAMED, running.label):
-                running.send(command)
+                if running.process.is_alive():
+                    running.send(command)
+                else:
+                    self._scavenge_at = 0.0
                 return
         self.logger.error("lines of AMBER for %s, which is not processed here", label or "no observation")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from darc.amber_rows import RowIntake
+from darc.amber_rows import RowIntake, trigger_files
 from darc.base import LONGEST_WAIT_S
 from darc.config import Config
 from darc.formats.amber_config import count_instances
@@ -39,7 +39,7 @@ class Clustering(Step):
         return super()._settings(config) | {"interval": config.processor.interval}
 
     def set_up(self) -> None:
-        """Begin the list of clusters, or go on with it."""
+        """Begin the list of clusters; one that replaces another one begins with AMBER's first row, too."""
         obs_config = self.beam.obs_config
         self._intake = RowIntake(
             count_instances(obs_config["amber_config"]) if "amber_config" in obs_config else 1,
@@ -48,9 +48,10 @@ class Clustering(Step):
             instrument=self.instrument,
             logger=self.logger,
             clock=self.monotonic,
+            files=trigger_files(obs_config, self.beam.beam),
+            decided={} if self.resume else None,
         )
         self._borders = BatchBorders(self.instrument, self.interval)
-        self._header_seen = False
         self._rows_told = 0
         self._list(PULSES_HEADER)
 
@@ -64,8 +65,8 @@ class Clustering(Step):
         """
         if command["command"] == "trigger":
             self._intake.put(command)
-            self._header_seen = self._header_seen or _has_header(command["trigger"])
         elif command["command"] == "finish":
+            self._intake.look()
             parts = [rows for batch in self._intake.flush() for rows in self._parts(batch)]
             self._tell([*parts, self._borders.release()], finished=True)
         else:
@@ -102,7 +103,7 @@ class Clustering(Step):
         while True:
             part, clusters = tuple(clusters[:_CLUSTERS_PER_MESSAGE]), clusters[_CLUSTERS_PER_MESSAGE:]
             rows = self._intake.rows - self._rows_told
-            self.answer(Grouped(rows, self._header_seen, part, finished and not clusters))
+            self.answer(Grouped(rows, self._intake.header_seen, part, finished and not clusters, self.name))
             self._rows_told += rows
             if not clusters:
                 return
@@ -140,12 +141,7 @@ class Clustering(Step):
         path = self.beam.work_folder / self.settings.output_file
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as stream:
-                if line != PULSES_HEADER or stream.tell() == 0:
-                    stream.write(f"{line}\n")
+            with path.open("w" if line == PULSES_HEADER else "a", encoding="utf-8") as stream:
+                stream.write(f"{line}\n")
         except OSError as error:
             self.logger.error("%s: a cluster is not listed: %s", path, error.strerror)
-
-
-def _has_header(lines: str | list[str]) -> bool:
-    return any(line.lstrip().startswith("#") for line in ([lines] if isinstance(lines, str) else lines))

@@ -91,6 +91,8 @@ class Processor(DARCBase):
         # on the clock of the observation: when no more data can be expected
         self._last_data_at = inf
         self._told_to_finish = self._grouped = self._drawing = self._drawn = False
+        # whether AMBER's rows have been read before
+        self._again = False
 
     def _settings(self, config: Config) -> dict[str, Any]:
         return config.processor.model_dump()
@@ -122,6 +124,7 @@ class Processor(DARCBase):
             self.stop()
             raise
         self._progress = Progress()
+        self._again = bool(self.resume)
         self._extraction = extraction_settings(self.config.processor.extractor)
         self._delay_s = self.config.processor.extractor.delay
         self._last_data_at = beam.end_unix + self._delay_s
@@ -149,6 +152,8 @@ class Processor(DARCBase):
             node=self.node_name,
             start_method=START_METHOD,
         )
+        if kind is Clustering:
+            step.resume, self._again = self._again, True
         return StepProcess(step, inbox)
 
     def stop_observation(self, *args: Any, abort: bool = False, **kwargs: Any) -> None:
@@ -204,19 +209,20 @@ class Processor(DARCBase):
     def _forward(self, command: dict[str, Any]) -> None:
         """Give rows to the clustering."""
         crew = self._crews.get("clustering")
-        lines = command.get("trigger")
-        lines = lines if isinstance(lines, list | tuple) else [lines]
-        if crew is None or self._told_to_finish or not crew.send(command):
-            self.logger.error("%d lines of AMBER lost: the clustering does not take any", len(lines))
-        else:
-            self.ledger.rows_given += sum(not str(line).lstrip().startswith("#") for line in lines)
+        if crew is not None and not self._told_to_finish and crew.send(command):
+            return
+        if self._told_to_finish or "place" not in command:  # else it reads them from AMBER's file
+            lines = command.get("trigger")
+            number = len(lines) if isinstance(lines, list | tuple) else 1
+            self.logger.error("%d lines of AMBER lost: the clustering does not take any", number)
 
     def _take_clusters(self, content: Grouped) -> None:
         ledger, beam = self.ledger, self._beam
-        ledger.rows += content.rows
+        ledger.count_rows(content.worker, content.rows)
         ledger.header_seen |= content.header_seen
         self._grouped |= content.finished
-        for dm, snr, time_s, width, sb in content.clusters:
+        new = (found for found in content.clusters if ledger.is_new(content.worker, found))
+        for dm, snr, time_s, width, sb in new:
             cluster = Cluster(ledger.next_number(), dm, snr, time_s, width, sb)
             try:
                 todo = plan(Detection(dm, time_s, width), beam.band, self._extraction)
@@ -290,7 +296,7 @@ class Processor(DARCBase):
         if title == "visualizer":
             return self._drawing or None
         finishing = self._told_to_finish and not self._grouped
-        return self.ledger.rows if finishing or worker.unread() else None
+        return self.ledger.rows_of(worker.name) if finishing or worker.unread() else None
 
     def _do_without(self, title: str, name: str) -> None:
         """Take back what a process that died had in hand."""
@@ -300,12 +306,6 @@ class Processor(DARCBase):
         ledger.take_back(name, self.clock())
         if title == "clustering":
             self._told_to_finish = False
-            if not self._grouped:
-                self.logger.error(
-                    "up to %d rows of AMBER lost that %s had not read, and those it had not grouped yet",
-                    ledger.lose_rows(),
-                    name,
-                )
         elif title == "visualizer":
             self._drawing = False
 
@@ -364,8 +364,6 @@ class Processor(DARCBase):
         ):
             write_complete(beam.result_folder / name, content, ProcessorException)
         self.logger.info("finished: %s", summary)
-        if ledger.rows_lost:
-            self.logger.warning("up to %d rows of AMBER lost with a clustering that died", ledger.rows_lost)
         for what, reasons in (("skipped", ledger.skipped), ("not classified", ledger.unjudged)):
             for reason, number in reasons.most_common():
                 self.logger.warning("%d %s: %s", number, what, reason)

@@ -126,8 +126,6 @@ class Ledger:
 
     Attributes:
         rows: rows from AMBER that the clustering has read
-        rows_given: rows that the clustering was given, malformed ones too
-        rows_lost: those that it died with before it had read them, at most
         header_seen: whether a header came from AMBER
         clusters: clusters so far
         extracted: candidates that were extracted
@@ -139,8 +137,6 @@ class Ledger:
     """
 
     rows: int = 0
-    rows_given: int = 0
-    rows_lost: int = 0
     header_seen: bool = False
     clusters: int = 0
     extracted: int = 0
@@ -149,14 +145,29 @@ class Ledger:
     unjudged: Counter[str] = field(default_factory=Counter)
     extraction: Stage[Cluster] = field(default_factory=Stage)
     classification: Stage[Path] = field(default_factory=Stage)
+    _rows_of: Counter[str] = field(default_factory=Counter)
+    _found: Counter[tuple[float, ...]] = field(default_factory=Counter)
+    _found_by: dict[str, Counter[tuple[float, ...]]] = field(default_factory=dict)
     _late: Counter[int] = field(default_factory=Counter)
     _numbered: int = 0
 
-    def lose_rows(self) -> int:
-        """Count the rows that a clustering which died had not read, and return their number."""
-        lost = max(0, self.rows_given - self.rows - self.rows_lost)
-        self.rows_lost += lost
-        return lost
+    def count_rows(self, worker: str, number: int) -> None:
+        """Count rows that a clustering has read; one that replaces another one reads all of them again."""
+        self._rows_of[worker] += number
+        self.rows = max(self.rows, self._rows_of[worker])
+
+    def rows_of(self, worker: str) -> int:
+        """Return how many rows a clustering has read."""
+        return self._rows_of[worker]
+
+    def is_new(self, worker: str, found: tuple[float, ...]) -> bool:
+        """Return whether a clustering tells of a cluster that none before it has told of."""
+        of_worker = self._found_by.setdefault(worker, Counter())
+        of_worker[found] += 1
+        if of_worker[found] <= self._found[found]:
+            return False
+        self._found[found] += 1
+        return True
 
     def next_number(self) -> int:
         """Return the number of the next cluster."""

@@ -21,12 +21,14 @@ class Grouped:
         header_seen: whether a header came, at any time
         clusters: DM (pc cm^-3), S/N, time (s), width (samples) and SB of each cluster
         finished: nothing more is to come
+        worker: name of the clustering
     """
 
     rows: int
     header_seen: bool
     clusters: tuple[tuple[float, float, float, int, int], ...]
     finished: bool = False
+    worker: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from darc.formats import candidate as candidates
 from darc.formats.amber import header
 from darc.formats.parset import load_obs_config
 from darc.formats.results import Summary, parse_pulses, parse_summary, parse_triggers, picture_name
+from darc.growing_file import LineReader
 from darc.network.process_queue import ProcessQueue
 from darc.processor import ProcessorManager
 from darc.processor_tools.beam import ObservedBeam
@@ -94,8 +95,31 @@ class Observed:
             shutil.copytree(filterbanks, self.filterbanks)
         self.results = node.folder / "results" / self.obs_config["date"] / self.label
 
-    def start(self):
-        self.node.tell({"command": "start_observation", "obs_config": self.obs_config, "reload_conf": True})
+        self.amber = Path(self.obs_config["amber_dir"]) / f"CB{BEAM:02d}_step1.trigger"
+        self.reader = LineReader(self.amber)
+
+    def start(self, **more):
+        self.node.tell({
+            "command": "start_observation",
+            "obs_config": self.obs_config,
+            "reload_conf": True,
+            **more,
+        })  # fmt: skip
+
+    def write(self, *lines):
+        """Have lines written by AMBER and told by the listener."""
+        self.amber.parent.mkdir(parents=True, exist_ok=True)
+        with self.amber.open("a") as file:
+            file.writelines(f"{line.rstrip()}\n" for line in lines)
+        block = self.reader.peek()
+        self.reader.advance()
+        self.node.tell({
+            "command": "trigger",
+            "trigger": block.lines,
+            "step": 1,
+            "observation": self.label,
+            "place": tuple(block.place),
+        })  # fmt: skip
 
     def trigger(self, *bursts):
         self.node.tell({
@@ -132,9 +156,13 @@ class Node:
 
     def start(self):
         multiprocessing.set_forkserver_preload(["darc.processor"])
-        self.queue = ProcessQueue()
+        self.queue, self.control_queue = ProcessQueue(), ProcessQueue()
         self.manager = ProcessorManager(
-            self.queue, config_file=self.config_file, node="here", start_method="forkserver"
+            self.queue,
+            control_queue=self.control_queue,
+            config_file=self.config_file,
+            node="here",
+            start_method="forkserver",
         )
         self.manager.start()
 
@@ -152,6 +180,7 @@ class Node:
         content = {
             "instrument": SMALL,
             "nodes": {"workers": {"here": BEAM}},
+            "darc_master": {"state_dir": str(self.folder / "state")},
             "amber_clustering": {"galaxy_model": "none", "galactic_dm_max": 100.0},
             "processor": processor | settings,
             "sb_generator": {
@@ -180,6 +209,7 @@ class Node:
     def close(self):
         self.queue.put("stop")
         self.manager.join(10)
+        self.control_queue.close()
         assert self.manager.exitcode == 0, self.log()
         until(lambda: not self.processes(), "the end of all processes")
 
@@ -267,6 +297,23 @@ def test_a_killed_extractor_costs_nothing(node, filterbanks):
     assert "extractor 3: started" in node.log()
 
 
+def test_a_killed_clustering_and_a_killed_processor_cost_nothing(node, filterbanks):
+    observed = node.observation(1, filterbanks)
+    observed.start(resume=False)
+    observed.write(header(), *map(row, BURSTS[:2]))
+    os.kill(observed.processes("clustering")[0], signal.SIGKILL)
+    observed.write(row(BURSTS[2]))
+    until(lambda: "extracted with" in node.log(), "a candidate")
+    (pid,) = re.findall(r"is processed by process (\d+)", node.log())
+    os.kill(int(pid), signal.SIGKILL)
+    until(lambda: len(re.findall(r"is processed by process", node.log())) == 2, "the next processor")
+    observed.write(row(BURSTS[3]), row(FALSE_ALARM))
+    observed.stop()
+    check_complete(observed)
+    (listed,) = observed.output.rglob("*.singlepulse")
+    assert len(parse_pulses(listed.read_text())) == len(BURSTS) + 1
+
+
 @pytest.fixture
 def extractors(tmp_path):
     """One extractor of an observation without data, and its answers; it is killed if it does not get on."""
@@ -333,15 +380,14 @@ def test_abort_leaves_no_processes_and_no_results(node, filterbanks):
     assert not observed.results.exists()
 
 
-def test_a_killed_processor_takes_its_steps_along_and_not_the_manager(node, filterbanks):
+def test_a_killed_processor_takes_its_steps_along_and_is_replaced(node, filterbanks):
     observed = node.observation(1, filterbanks)
     observed.start()
     observed.processes("classifier")
     (pid,) = re.findall(r"is processed by process (\d+)", node.log())
     os.kill(int(pid), signal.SIGKILL)
-    until(lambda: node.processes() == {node.manager.pid}, "the end of the processes")
     until(lambda: "died: code" in node.log(), "the manager to notice")
-    observed.start()
+    until(lambda: len(observed.processes("classifier")) == 2, "the next processor")
     observed.trigger(*BURSTS, FALSE_ALARM)
     observed.stop()
     check_complete(observed)

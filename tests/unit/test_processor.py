@@ -175,3 +175,91 @@ def test_other_messages_are_refused(manager, caplog):
 
 def test_the_documented_exception_is_a_refusal():
     assert issubclass(ProcessorException, DARCError)
+
+
+# --- what is kept for after a death ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def below_master(tmp_path, monkeypatch):
+    """Return a function that starts the manager as a master does, again and again."""
+    monkeypatch.setattr(processor, "Processor", Process)
+    (tmp_path / "config.yaml").write_text(
+        f"nodes: {{workers: {{here: 7}}}}\ndarc_master: {{state_dir: {tmp_path}/state}}"
+    )
+
+    def start():
+        return ProcessorManager(
+            queue.Queue(), control_queue=queue.Queue(), config_file=tmp_path / "config.yaml", node="here"
+        )
+
+    return start
+
+
+@pytest.fixture
+def obs_config(tmp_path):
+    observation = Observation("source", START, 300, beams=(7,), source_beam=7)
+    return load_obs_config(observation.write(tmp_path / "observation").workers[7])
+
+
+def start_message(obs_config, resume):
+    return {
+        "command": "start_observation",
+        "obs_config": obs_config,
+        "reload_conf": False,
+        "resume": resume,
+    }
+
+
+def commands(manager):
+    (running,) = manager.observations.values()
+    return [(message["command"], message.get("resume")) for message in running.process.messages()]
+
+
+def test_an_observation_whose_processor_was_killed_is_worked_on_again(below_master, obs_config):
+    manager = below_master()
+    manager._handle(start_message(obs_config, resume=False))
+    (running,) = manager.observations.values()
+    running.process.exitcode = -9
+    manager._handle(rows(obs_config))
+    assert manager.due_in() <= 0
+    manager.do_what_is_due()
+    assert commands(manager) == [("start_observation", True)]
+
+
+@pytest.mark.parametrize("joined_first", [True, False])
+def test_a_manager_that_was_killed_goes_on_with_what_was_not_finished(below_master, obs_config, joined_first):
+    manager = below_master()
+    manager._handle(start_message(obs_config, resume=False))
+    manager._handle({"command": "stop_observation", "obs_config": obs_config})
+    successor = below_master()
+    if joined_first:
+        successor._handle(start_message(obs_config, resume=True))
+    successor.do_what_is_due()
+    after = [] if joined_first else [("stop_observation", None)]
+    assert commands(successor) == [("start_observation", True), *after]
+
+
+def test_an_observation_that_is_finished_or_aborted_is_not_worked_on_again(below_master, obs_config):
+    for abort in (True, False):
+        manager = below_master()
+        manager._handle(start_message(obs_config, resume=False))
+        (running,) = manager.observations.values()
+        if abort:
+            manager._handle({"command": "stop_observation", "obs_config": obs_config, "abort": True})
+        running.process.exitcode = -15 if abort else 0
+        manager.thread_scavenger()
+        successor = below_master()
+        successor.do_what_is_due()
+        assert successor.observations == {}
+
+
+def test_an_observation_that_processors_die_of_is_left_alone(below_master, obs_config, caplog):
+    manager = below_master()
+    manager._handle(start_message(obs_config, resume=False))
+    for _ in range(processor.DEATHS_MAX):
+        (running,) = manager.observations.values()
+        running.process.exitcode = -9
+        manager.do_what_is_due()
+    assert manager.observations == {}
+    assert "is left alone" in caplog.text

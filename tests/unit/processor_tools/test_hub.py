@@ -384,14 +384,31 @@ def test_work_that_takes_long_in_all_but_gets_on_is_left_alone(hub):
     assert not any(one.killed for one in hub.hired.values())
 
 
-def test_a_clustering_that_does_not_read_its_rows_is_killed_and_they_are_counted(hub, caplog):
+def test_a_clustering_that_does_not_read_its_rows_is_killed_and_replaced(hub, caplog):
     hub._handle({"command": "trigger", "trigger": ["# header", "a row", "another", "a third"]})
     tell(hub, grouped(rows=1))
     worker(hub, "clustering 1").reads_nothing = True
     later(hub, 0.0)
     later(hub, crews.STUCK_S)
     assert worker(hub, "clustering 1").killed and "clustering 2" in hub.hired
-    assert "up to 2 rows of AMBER lost that clustering 1 had not read" in caplog.text
+    assert "clustering 1 did not get on" in caplog.text
+
+
+def test_what_a_clustering_tells_again_that_replaces_another_one_counts_once(hub):
+    other = (200.0, 12.0, 51.0, 10, 35)
+    tell(hub, Grouped(10, True, (CLUSTER,), worker="clustering 1"))
+    worker(hub, "clustering 1").living = False
+    later(hub, 1.0)
+    tell(hub, Grouped(12, True, (CLUSTER, other), worker="clustering 2"))
+    assert (hub.ledger.rows, hub.ledger.clusters) == (12, 2)
+
+
+def test_rows_that_the_clustering_does_not_take_are_no_loss_if_they_are_in_a_file(hub, caplog):
+    worker(hub, "clustering 1").full = True
+    hub._handle({"command": "trigger", "trigger": ["a row"], "place": (1, 0, 0, 6)})
+    assert caplog.text == ""
+    hub._handle({"command": "trigger", "trigger": ["a row"]})
+    assert "1 lines of AMBER lost" in caplog.text
 
 
 def test_a_clustering_that_does_not_finish_is_killed_and_its_successor_told_to(hub):

@@ -79,8 +79,17 @@ def test_a_piece_that_was_not_taken_waits_again_and_nobody_is_suspected():
 
 
 def test_rows_that_were_given_and_never_answered_for_are_lost_once():
-    ledger = Ledger(rows=30, rows_given=100)
-    assert [ledger.lose_rows(), ledger.lose_rows(), ledger.rows_lost] == [70, 0, 70]
+    ledger = Ledger()
+    for worker, number in (("first", 30), ("second", 20), ("second", 15), ("first", 1)):
+        ledger.count_rows(worker, number)
+    assert ledger.rows == 35
+
+
+def test_a_cluster_is_new_once_however_often_it_is_told_of():
+    ledger, twice, once = Ledger(), (100.0, 12.0), (200.0, 12.0)
+    told = [("first", twice), ("first", twice), ("second", twice), ("first", once), ("second", twice)]
+    assert [ledger.is_new(*each) for each in told] == [True, True, False, True, False]
+    assert [ledger.is_new("second", each) for each in (once, twice, twice)] == [False, True, True]
 
 
 def test_data_that_do_not_come_are_waited_for_a_limited_number_of_times():
