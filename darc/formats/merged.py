@@ -15,6 +15,7 @@ in which they are given. Data are written and read block by block: memory does n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -33,7 +34,18 @@ from darc.formats.files import written_aside
 BLOCK = 64
 
 #: What h5py raises on contents that make no sense.
-_H5PY_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError)
+_H5PY_ERRORS = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+)
+#: No block is larger in bytes; those of the largest candidates have some 100 MB.
+_BLOCK_BYTES_MAX = 2**31
 
 
 class MergedError(DARCError):
@@ -120,6 +132,21 @@ def _append(file: h5py.File, start: int, block: Block) -> None:
         dataset[start:] = rows
 
 
+def _dataset(file: h5py.File, name: str, size: int) -> Any:
+    """Return a data set of this very file, of which so many rows fit into the memory."""
+    dataset = file[name]
+    if (
+        not isinstance(file.get(name, getlink=True), h5py.HardLink)
+        or not isinstance(dataset, h5py.Dataset)
+        or dataset.is_virtual
+        or dataset.external
+    ):
+        raise MergedError(f"{file.filename}: {name} is no data set of this file")
+    if math.prod((size, *dataset.shape[1:])) * dataset.dtype.itemsize > _BLOCK_BYTES_MAX:
+        raise MergedError(f"{file.filename}: the shape of {name}, {dataset.shape}, cannot be meant")
+    return dataset
+
+
 def read_blocks(path: Path, size: int = BLOCK) -> Iterator[Block]:
     """Give the candidates of a file, some at a time.
 
@@ -136,7 +163,7 @@ def read_blocks(path: Path, size: int = BLOCK) -> Iterator[Block]:
             names = ("data_freq_time", "data_dm_time", "params", beams)
             if missing := [name for name in names if name not in file]:
                 raise MergedError(f"{path}: {', '.join(missing)} missing; see keys_data of the configuration")
-            datasets: list[Any] = [file[name] for name in names]
+            datasets = [_dataset(file, name, size) for name in names]
             if len({len(dataset) for dataset in datasets}) != 1:
                 raise MergedError(f"{path}: damaged: its data sets differ in length")
             for start in range(0, len(datasets[0]), size):

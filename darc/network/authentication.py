@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darc.errors import DARCError
-from darc.network.command_protocol import Proof, Request
+from darc.network.command_protocol import PROVEN_COMMANDS, Proof, Request
 from darc.network.key_file import KeyFileError, read_key
 from darc.network.sockets import is_loopback
 
@@ -62,7 +62,7 @@ def answer(request: Request, challenge: object, key_file: Path, now: float) -> R
     nonce = challenge.get("nonce") if isinstance(challenge, dict) else None
     if not isinstance(nonce, str):
         raise RefusedError("the node sent no challenge that can be answered: check host and port")
-    return _with_proof(request, nonce, int(now), _key(key_file))
+    return replace(request, proof=Proof(nonce, int(now), _code(request, nonce, int(now), _key(key_file))))
 
 
 def has_key(key_file: Path) -> bool:
@@ -70,10 +70,9 @@ def has_key(key_file: Path) -> bool:
     return os.path.lexists(key_file)
 
 
-def _with_proof(request: Request, nonce: str, time_s: int, key: bytes) -> Request:
+def _code(request: Request, nonce: str, time_s: int, key: bytes) -> str:
     signed = json.dumps([nonce, time_s, request.service, request.command, request.payload])
-    code = hmac.new(key, signed.encode(), "sha256").hexdigest()
-    return replace(request, proof=Proof(nonce, time_s, code))
+    return hmac.new(key, signed.encode(), "sha256").hexdigest()
 
 
 def _key(key_file: Path, *, make: bool = False) -> bytes:
@@ -119,12 +118,24 @@ class Gate:
             RefusedError: it may not
         """
         try:
-            if not is_loopback(host):
-                self._check_sender(request, host, nonce)
-            self._check_payload(request, host)
+            if request.command in PROVEN_COMMANDS:
+                self._check_is_proven(request, nonce)
+            else:
+                if not is_loopback(host):
+                    self._check_sender(request, host, nonce)
+                self._check_payload(request, host)
         except DARCError as refusal:
             self._log(host, request.command, refusal)
             raise RefusedError(str(refusal)) from refusal
+
+    def _check_is_proven(self, request: Request, nonce: str) -> None:
+        """Return if the sender holds the key: what is asked decides which programs run here."""
+        if request.proof is None:
+            raise RefusedError(
+                f"{request.command} needs a proof that its sender holds the key of this node, on this host "
+                f"too: use `darc` as a user who can read {self.key_file} (darc_master.key_file)"
+            )
+        self._check_proof(request, request.proof, nonce)
 
     def _check_sender(self, request: Request, host: str, nonce: str) -> None:
         if request.proof is not None:
@@ -145,9 +156,8 @@ class Gate:
     def _check_proof(self, request: Request, proof: Proof, nonce: str) -> None:
         if self.key_file is None:
             raise RefusedError("this node has no key: set darc_master.key_file")
-        expected = _with_proof(request, proof.nonce, proof.time_s, _key(self.key_file)).proof
-        assert expected is not None
-        if not hmac.compare_digest(expected.code.encode(), proof.code.encode()):
+        expected = _code(request, proof.nonce, proof.time_s, _key(self.key_file))
+        if not hmac.compare_digest(expected.encode(), proof.code.encode()):
             raise RefusedError(
                 f"the proof of the request is wrong: its sender holds another key than {self.key_file} of "
                 "this node; copy that file from the master node to both"

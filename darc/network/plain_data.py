@@ -55,7 +55,7 @@ def loads(data: bytes) -> Any:
         (item,) = machine.stack
         _check(item)
     except (LookupError, TypeError, ValueError, struct.error) as error:
-        raise PlainDataError(f"damaged pickle: {error}") from error
+        raise PlainDataError(f"damaged pickle: {shown(str(error))}") from error
     return item
 
 
@@ -71,6 +71,11 @@ def plain_copy(item: Any) -> Any:
         raise PlainDataError(f"not plain data: {error}") from error
 
 
+def shown(text: str, size: int = 100) -> str:
+    """Return what the sender wrote fit for a line of the log: short, in ASCII, nothing that ends the line."""
+    return ascii(text)[1:-1][:size]
+
+
 def _check(item: Any) -> None:
     """Check what only the whole shows: number of values, depth, no leftovers of the reader itself."""
     level, count = [item], 0
@@ -78,7 +83,7 @@ def _check(item: Any) -> None:
         below: list[Any] = []
         for value in level:
             if isinstance(value, _Name | _Dtype):
-                raise PlainDataError(f"not plain data: {value!s:.100}")
+                raise PlainDataError(f"not plain data: {shown(str(value))}")
             if isinstance(value, str):
                 value.encode()  # half of a pair of surrogates can be pickled, but neither logged nor sent on
             if isinstance(value, int) and not _MIN_INT <= value <= _MAX_INT:
@@ -111,7 +116,7 @@ class _Dtype:
     def number(self, raw: bytes) -> bool | float:
         if self.code not in _STRUCT_CODES or self.order not in "<>=|":
             raise PlainDataError(
-                f"not plain data: numpy scalar of type {self.code:.100}; convert it with item()"
+                f"not plain data: numpy scalar of type {shown(self.code)}; convert it with item()"
             )
         (value,) = struct.unpack(self.order.replace("|", "=") + _STRUCT_CODES[self.code], raw)
         return value  # type: ignore[no-any-return]
@@ -146,7 +151,7 @@ class _Machine:
     def refer(self, module: Any, qualified: Any) -> None:
         name = f"{module}.{qualified}" if isinstance(module, str) and isinstance(qualified, str) else "?"
         if name != _NUMPY_DTYPE and name not in _NUMPY_SCALAR:
-            raise PlainDataError(f"not plain data: the pickle would build {name:.100}")
+            raise PlainDataError(f"not plain data: the pickle would build {shown(name)}")
         self.push(_Name(name))
 
     def call(self) -> None:

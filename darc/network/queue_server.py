@@ -320,8 +320,9 @@ class PlainQueueServer:
 
     def _refuse(self, client: _Client, error: Exception) -> tuple[str, str]:
         self.refused += 1
-        logger.error("%s: message from %s refused: %s", self._name, client.peer, error)
-        return "#TRACEBACK", f"refused: {error}\n"
+        reason = plain_data.shown(str(error), size=500)
+        logger.error("%s: message from %s refused: %s", self._name, client.peer, reason)
+        return "#TRACEBACK", f"refused: {reason}\n"
 
 
 class QueueServer(BaseManager):

@@ -27,6 +27,26 @@ def write_all(path, number, **more):
     return write(path, map(candidate, range(number)), SHAPES, **options)
 
 
+@pytest.mark.parametrize("way", ["link", "bytes", "group", "huge"])
+def test_only_data_of_this_file_and_of_a_size_that_can_be_meant_are_read(tmp_path, way):
+    path, other = tmp_path / "a.hdf5", tmp_path / "b.hdf5"
+    write_all(path, 2)
+    write_all(other, 2)
+    with h5py.File(path, "r+") as file:
+        del file["data_dm_time"]
+        match way:
+            case "link":
+                file["data_dm_time"] = h5py.ExternalLink(str(other), "data_dm_time")
+            case "bytes":
+                file.create_dataset("data_dm_time", (2, 3, 8), "<f4", external=[(str(other), 0, 192)])
+            case "group":
+                file.create_group("data_dm_time")
+            case "huge":
+                file.create_dataset("data_dm_time", (2, 1 << 20, 1 << 20), "<f4", chunks=(1, 1024, 1024))
+    with pytest.raises(MergedError, match=r"no data set of this file|cannot be meant"):
+        list(read_blocks(path))
+
+
 @pytest.mark.parametrize("number", [0, 1, merged.BLOCK, 2 * merged.BLOCK + 3])
 def test_candidates_are_read_as_they_were_written(tmp_path, number):
     path = tmp_path / "data" / "data_full.hdf5"

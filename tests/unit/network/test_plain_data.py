@@ -104,6 +104,15 @@ def test_what_was_refused_is_named():
         plain_data.plain_copy(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
 
 
+@pytest.mark.parametrize("name", ["a\ud800", "a\nERROR a line made up", "a" * 100_000, "\x1b[2J"])
+def test_what_was_refused_fits_into_a_line_of_the_log(name):
+    pickled = name.encode("utf-8", "surrogatepass")
+    text = b"X" + len(pickled).to_bytes(4, "little") + pickled
+    with pytest.raises(PlainDataError) as caught:
+        plain_data.loads(b"\x80\x04" + text + text + b"\x93.")
+    assert str(caught.value).isascii() and str(caught.value).isprintable() and len(str(caught.value)) < 200
+
+
 def test_a_few_bytes_that_swell_when_followed_are_refused():
     swelling = []
     for _ in range(15):
