@@ -199,8 +199,7 @@ class RemoteQueue:
         logger: logging.Logger | None = None,
         connect: Callable[..., QueueConnection] = QueueConnection,
     ) -> None:
-        self.delivered = 0
-        self.dropped = 0
+        self.delivered = self.dropped = 0
         key = authkey.encode() if isinstance(authkey, str) else authkey
         self._connect: Callable[[], QueueConnection] = partial(connect, server_class, address, key, timeout_s)
         self._name, self._spool, self._kind, self._repeat = name, spool, kind, repeat
@@ -216,6 +215,7 @@ class RemoteQueue:
             retry=retry or RetryPolicy(first_s=0.5, max_s=10),
             max_age_s=max_age_s,
             max_items=max_items,
+            patient=spool is None,
             begin=self._begin,
             end=self._end,
             clock=clock,

@@ -290,7 +290,7 @@ def test_what_waits_when_a_process_ends_is_sent_by_the_next_in_order(make, serve
     server.reachable.clear()
     before = make(spool=spool())
     put(before, 1, 2)
-    before.close(0)
+    before.close(PATIENCE_S)
     assert "dropped" not in caplog.text
     server.reachable.set()
     after = make(spool=spool())
