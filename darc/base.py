@@ -103,6 +103,11 @@ class DARCBase(multiprocessing.context.Process):
         self._terminated = self._defective = False
         self.load_config()
 
+    @property
+    def below_master(self) -> bool:
+        """Whether a master started this, and again after a death: a successor needs what is kept on disk."""
+        return self.control_queue is not None
+
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 (the hook of multiprocessing that starts a process)
         context: Any = multiprocessing.get_context(process_obj.start_method)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from dataclasses import dataclass
+import uuid
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from darc import metrics
@@ -14,6 +15,7 @@ from darc.formats import parset as parsets
 from darc.formats.dada_event import DadaEvent, build_message, event_window
 from darc.formats.trigger import STOKES, DumpTrigger
 from darc.formats.utc import parse_utc
+from darc.journal import Journal
 from darc.network.retry import RetryPolicy
 from darc.outbox import Outbox
 from darc.science.polcal import dump_windows
@@ -33,24 +35,33 @@ class _Message:
     """A message for dada_dbevent.
 
     Attributes:
-        content: its bytes
-        address: host and port
-        label: what it is and where it goes, for the log
+        key: identifies it
+        stokes: I or IQUV
+        content: its text
+        host: where it goes
+        port: port there
         expires: time in unix seconds after which it is of no use any more
     """
 
-    content: bytes
-    address: tuple[str, int]
-    label: str
+    key: str
+    stokes: str
+    content: str
+    host: str
+    port: int
     expires: float
+
+    @property
+    def label(self) -> str:
+        """What it is and where it goes, for the log."""
+        return f"Stokes {self.stokes} to {self.host}:{self.port}"
 
 
 class DADATrigger(DARCBase):
     """Generate and send dada_dbevent triggers.
 
     Each set of triggers becomes one message per Stokes, sent in one go by a thread per Stokes. A message that
-    cannot be delivered is repeated as long as the data it asks for are in the ring buffer: repeating is
-    harmless there.
+    cannot be delivered is repeated as long as the data it asks for are in the ring buffer, also after a death
+    of this process: repeating is harmless there.
     """
 
     host: str
@@ -68,8 +79,28 @@ class DADATrigger(DARCBase):
         self.triggers_enabled = True
         self.utc_start: str | None = None
         self._outboxes: dict[str, Outbox[_Message]] = {}
+        self._journal: Journal | None = None
         self._polcal: threading.Thread | None = None
         self._polcal_end: threading.Event | None = None
+
+    def prepare(self) -> None:
+        """Send what a predecessor has not sent, as far as it is of use."""
+        if not self.below_master:
+            return
+        self._journal = Journal(self.config.darc_master.state_dir / "dumps")
+        for intent in self._journal.open_intents():
+            try:
+                message = _Message(**intent.content)
+            except TypeError as error:
+                self.logger.error("%s: not as this version writes it: %s", self._journal.path, error)
+                self._journal.settle(intent.key, "not understood")
+                continue
+            if message.expires > self.clock():
+                self.logger.warning("%s: sent again, since it may not have been sent", message.label)
+                self._outbox(message.stokes).put(message)
+            else:
+                self.logger.error("%s: not sent, and its data are gone: %s", message.label, message.content)
+                self._journal.settle(message.key, "expired")
 
     def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
         """Start an observation.
@@ -223,31 +254,43 @@ class DADATrigger(DARCBase):
         """
         if stokes not in STOKES:
             raise DADATriggerException(f"Stokes {stokes!r} of a trigger is neither I nor IQUV")
-        if stokes not in self._outboxes:
-            self._outboxes[stokes] = Outbox(
-                f"Stokes {stokes}", stokes.lower(), self._send, self.logger, self.clock
-            )
-        address = self.host, self._port(stokes)
-        label = f"Stokes {stokes} to {address[0]}:{address[1]}"
         expires = self.clock() + self.instrument.ring_buffer_s
-        self._outboxes[stokes].put(_Message(event.encode("ascii"), address, label, expires), arrived_unix)
+        message = _Message(uuid.uuid4().hex, stokes, event, self.host, self._port(stokes), expires)
+        if self._journal is not None:
+            # a power cut would take the data along
+            self._journal.intend("dump", message.key, asdict(message), durable=False)
+        self._outbox(stokes).put(message, arrived_unix)
+
+    def _outbox(self, stokes: str) -> Outbox[_Message]:
+        if stokes not in self._outboxes:
+            name, kind = f"Stokes {stokes}", stokes.lower()
+            self._outboxes[stokes] = Outbox(name, kind, self._send, self.logger, self.clock)
+        return self._outboxes[stokes]
+
+    def _settle(self, message: _Message, outcome: str) -> None:
+        if self._journal is not None:
+            self._journal.settle(message.key, outcome)
 
     def _send(self, message: _Message) -> None:
         """Send a message, again and again until it is delivered or of no use."""
 
         def attempt() -> None:
-            with socket.create_connection(message.address, timeout=self.send_timeout) as connection:
-                connection.sendall(message.content)
+            address = message.host, message.port
+            with socket.create_connection(address, timeout=self.send_timeout) as connection:
+                connection.sendall(message.content.encode("ascii"))
 
         left_s = max(0.0, message.expires - self.clock())
         policy = RetryPolicy(first_s=RETRY_S, factor=1.0, max_s=RETRY_S, give_up_after_s=left_s)
         try:
             self._persist(attempt, policy, OSError, message.label)
         except OSError as error:
+            if not self._is_stopping():  # else the next process tries
+                self._settle(message, "failed")
             raise DADATriggerException(
                 f"{message.label}: {error}; its data are lost: {message.content!r}"
             ) from error
-        self.logger.info("%s sent: %r", message.label, message.content.decode("ascii"))
+        self._settle(message, "sent")
+        self.logger.info("%s sent: %r", message.label, message.content)
 
     def _port(self, stokes: str) -> int:
         """Return the port of a dada_dbevent: set by a caller, else the observation's, else configured."""

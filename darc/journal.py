@@ -64,13 +64,14 @@ class Journal:
         if self.path.exists():
             self._rewrite()
 
-    def intend(self, kind: str, key: str, content: dict[str, Any]) -> None:
+    def intend(self, kind: str, key: str, content: dict[str, Any], *, durable: bool = True) -> None:
         """Write down what is about to be done; it takes the place of an open intent with the same key.
 
         Args:
             kind: what it is
             key: identifies it
             content: what is needed to do it, of plain values
+            durable: wait for the disk; else it outlives this process, but maybe not a power cut
 
         Raises:
             TypeError: the content has other values
@@ -79,7 +80,7 @@ class Journal:
         line = json.dumps({"intent": asdict(intent)})
         with self._lock:
             self._open[key] = intent
-            self._append(line, durable=True)
+            self._append(line, durable)
 
     def settle(self, key: str, outcome: str) -> None:
         """Write down what came of an intent; nothing happens if none with this key is open."""

@@ -49,8 +49,6 @@ class ProcessorManager(ObservationManager):
         super().__init__(*args, **kwargs)
         self._open = OpenObservations(self.config.darc_master.state_dir / "processor", self.logger)
         self._deaths: Counter[str] = Counter()
-        # what other programs start is theirs to look after
-        self._below_master = self.control_queue is not None
 
     def new_process(self) -> Processor:
         """Return the processor of an observation, not yet started."""
@@ -72,7 +70,7 @@ class ProcessorManager(ObservationManager):
         if self.resume and task in self.observations:
             return
         super().start_observation(obs_config, reload)
-        if self._below_master:
+        if self.below_master:
             self._open.keep(task, {"obs_config": obs_config, "stopped": False})
 
     def stop_observation(self, obs_config: dict[str, Any], abort: bool = False) -> None:
@@ -85,7 +83,7 @@ class ProcessorManager(ObservationManager):
         task = parsets.task_id(obs_config)
         if abort:
             self._open.drop(task)
-        elif self._below_master and task in self.observations:
+        elif self.below_master and task in self.observations:
             self._open.keep(task, {"obs_config": obs_config, "stopped": True})
         super().stop_observation(obs_config, abort)
 
@@ -102,7 +100,7 @@ class ProcessorManager(ObservationManager):
     def do_what_is_due(self) -> None:
         """Look for observations that are finished, and for those that have no process and should have one."""
         super().do_what_is_due()
-        if self._below_master:
+        if self.below_master:
             for task, kept in self._open.all().items():
                 if task not in self.observations:
                     self._go_on(task, kept)

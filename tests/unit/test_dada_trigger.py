@@ -507,3 +507,76 @@ def test_without_a_parset_triggers_are_taken(service, receivers, caplog):
 def test_an_observation_without_a_start_is_refused(service):
     with pytest.raises(DARCError, match="startpacket"):
         service.start_observation({"duration": 299.0}, reload=False)
+
+
+# --- what a process that dies leaves to the next one -------------------------------------------------------
+
+
+@pytest.fixture
+def successor(tmp_path, service, receivers):
+    """Return a function that starts the service as a master does, at a time."""
+    (tmp_path / "config.yaml").write_text(
+        (tmp_path / "config.yaml").read_text() + f"darc_master: {{state_dir: {tmp_path}/state}}\n"
+    )
+    services = []
+
+    def start(now=1000.0):
+        made = DADATrigger(
+            queue.Queue(), control_queue=queue.Queue(), config_file=tmp_path / "config.yaml", node="here"
+        )
+        made.clock = lambda: now
+        services.append(made)
+        made.prepare()
+        return made
+
+    yield start
+    for made in services:
+        made.cleanup()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def die_before_sending(service, monkeypatch):
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("darc.dada_trigger.Outbox.put", die)
+        with pytest.raises(Killed):
+            service._handle({"command": "trigger", "trigger": [trigger()]})
+
+
+def test_a_dump_that_was_not_sent_when_the_process_died_is_sent_by_the_next_one(
+    successor, receivers, monkeypatch
+):
+    die_before_sending(successor(), monkeypatch)
+    assert not receivers.messages["IQUV"]
+    successor(now=1003.0).cleanup()
+    assert b" 56.791 12.5 25 35" in receivers.only("IQUV")
+    successor(now=1003.0).cleanup()  # and once is enough
+    assert receivers.messages.get("IQUV", []) == []
+
+
+def test_a_dump_whose_data_are_gone_is_not_sent_any_more(successor, receivers, monkeypatch, caplog):
+    die_before_sending(successor(), monkeypatch)
+    successor(now=1060.0).cleanup()
+    assert receivers.messages["IQUV"] == []
+    assert "its data are gone" in caplog.text
+
+
+def test_a_dump_that_was_sent_is_not_sent_by_the_next_process(successor, receivers):
+    send(successor(), trigger())
+    receivers.only("IQUV")
+    successor().cleanup()
+    assert not any(receivers.messages.values())
+
+
+def test_a_journal_of_another_version_stops_nobody(successor, tmp_path, receivers):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "dumps").write_text(
+        '{"intent": {"kind": "dump", "key": "a", "content": {"colour": "blue"}}}\n'
+    )
+    send(successor(), trigger())
+    receivers.only("IQUV")
