@@ -203,9 +203,8 @@ class RemoteQueue:
         key = authkey.encode() if isinstance(authkey, str) else authkey
         self._connect: Callable[[], QueueConnection] = partial(connect, server_class, address, key, timeout_s)
         self._name, self._spool, self._kind, self._repeat = name, spool, kind, repeat
-        self._logger = logger or logging.getLogger(__name__)
+        self._logger, self._reported = logger or logging.getLogger(__name__), ""
         self._connection: QueueConnection | None = None
-        self._reported = ""
         self._counting = threading.Lock()
         self._sender = OrderedSender(
             name,

@@ -343,7 +343,7 @@ def test_an_item_that_certainly_was_not_put_may_be_repeated_after_a_crash(make, 
     put(remote, 1)
     for _ in range(2):
         assert server.attempts.acquire(timeout=PATIENCE_S)
-    remote.close(0)
+    remote.close(PATIENCE_S)
     server.troubles = []
     make(spool=spool(), repeat=False)
     assert taken(server, 1) == [1]
