@@ -13,14 +13,15 @@ BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/made-by-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test fuzz bench lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   a cluster, a fake telescope and one observation on this machine, about a minute"
 	@echo "make test   the test suite"
+	@echo "make fuzz   100000 damaged inputs for every parser, about an hour; goes on where it was interrupted"
 	@echo "make bench  the figures that the README quotes, into benchmarks/results.json"
-	@echo "make lint   style, types and import layers"
+	@echo "make lint   style, types, import layers and bandit's look at security"
 	@echo "make clean  removes what the others made"
 	@echo "Options: ARGS=... for the program, JOBS=3 for tests at once, PYTHON=python3.12, VENV=.venv-3.12"
 
@@ -28,8 +29,11 @@ demo: $(INSTALLED)
 	$(BIN)/darc demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/unit tests/integration $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/unit tests/fuzz tests/integration $(ARGS)
 	$(BIN)/python -m pytest tests/system $(ARGS)
+
+fuzz: $(INSTALLED)
+	nice -n 15 $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.run $(ARGS)
@@ -39,11 +43,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive darc
+	$(BIN)/python -m pip --disable-pip-version-check check
 	@if command -v shellcheck >/dev/null; then shellcheck bin/* .ci/run; \
 	else echo "shellcheck is not installed: the shell scripts were not checked"; fi
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-output
+	rm -rf $(VENV) build dist *.egg-info demo-output fuzz-output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -253,7 +253,12 @@ def client_settings(path: str | Path | None = None, node: str | None = None) -> 
         host = nodes[node].address
     else:
         listening = str(raw.value(("darc_master", "address")))
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listening, listening)  # noqa: S104 (compared, not bound)
+        # compared with what others bind, not bound
+        everywhere = {
+            "0.0.0.0": "127.0.0.1",  # noqa: S104 # nosec B104
+            "::": "::1",
+        }
+        host = everywhere.get(listening, listening)
     timeout = raw.value(("darc_master", "socket_timeout"))
     if not isinstance(timeout, int | float) or timeout <= 0:
         raise ConfigError(problem_at(raw, ("darc_master", "socket_timeout"), "has to be a positive number"))

@@ -219,7 +219,8 @@ class ProcessQueue:
             payload = self._fragment[_HEADER.size : nbytes]
             data = payload if count == 1 else self._assembler.add(writer, number, index, count, payload)
             if data is not None:
-                return pickle.loads(data)  # noqa: S301, only processes that we started hold the other end
+                # only processes that we started hold the other end
+                return pickle.loads(data)  # noqa: S301 # nosec B301
 
     def put_nowait(self, item: Any) -> None:
         """Append an item, or raise `queue.Full` at once; for items well below the size of the buffer."""
