@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from darc import __version__, logs
+from darc import __version__, logs, pushed_config
 from darc.config import SERVICES as KNOWN_SERVICES
 from darc.config import load_config
 from darc.errors import DARCError
@@ -200,10 +200,10 @@ class DARCMaster:
                 return self.stop_observation(path, abort=word == "abort_observation")
             case ("start_observation" | "stop_observation" | "abort_observation") as word, _:
                 raise DARCMasterException(f"{word} needs the path of a parset or of a YAML file")
-            case "stop_master", _:
-                return self.stop()
-            case "reload", _:
-                return self._reload()
+            case ("stop_master" | "reload") as word, _:
+                return self.stop() if word == "stop_master" else self._reload()
+            case ("check_config" | "apply_config") as word, str(content):
+                return self._pushed(word, content)
             case "get_attr", _:
                 return self._own_attribute(command)
             case word, _:
@@ -249,6 +249,13 @@ class DARCMaster:
         self.supervisor.config = self.config
         self._observing.configure(self.config)
         return "Success", "configuration read again; command port and services change when the master starts"
+
+    def _pushed(self, word: str, content: str) -> Result:
+        """Check a configuration that was pushed, or make it that of this node."""
+        if word == "check_config":
+            return "Success", pushed_config.check(content, self.config.path, self.node)
+        applied = pushed_config.apply(content, self.config.path, self.node)
+        return self._reload()[0], applied
 
     # --- services ------------------------------------------------------------------------------------------
 

@@ -22,9 +22,14 @@ def run(options: argparse.Namespace, request: Request) -> int:
     if options.json:
         print_json({name: as_json(reply) for name, reply in replies.items()})
     else:
-        rows = [(name, *_result(request, reply)) for name, reply in replies.items()]
-        print(*table(("NODE", "RESULT", "ANSWER"), rows, style_of(sys.stdout)), sep="\n")
+        print_table(request, replies)
     return exit_code(replies)
+
+
+def print_table(request: Request, replies: dict[str, Reply | NodeError]) -> None:
+    """Print how a request went, a line per node."""
+    rows = [(name, *_result(request, reply)) for name, reply in replies.items()]
+    print(*table(("NODE", "RESULT", "ANSWER"), rows, style_of(sys.stdout)), sep="\n")
 
 
 def ask_all(
@@ -41,13 +46,25 @@ def ask_all(
     if not settings.nodes:
         where = settings.path or "the packaged configuration: name the site's with --site-config FILE"
         raise DARCError(f"no nodes in {where}")
-    nodes = {name: (node.address, node.port) for name, node in settings.nodes.items()}
+    left_out = set((getattr(options, "without", None) or "").split(",")) - {""}
+    if unknown := left_out - set(settings.nodes):
+        raise UsageError(f"--without {', '.join(sorted(unknown))}: no such node in the configuration")
+    nodes = {name: (n.address, n.port) for name, n in settings.nodes.items() if name not in left_out}
     return sweep(nodes, request, timeout_s or settings.timeout_s, fallback, settings.key_file)
 
 
 def exit_code(replies: dict[str, Reply | NodeError]) -> int:
     """Return 1 if any node failed."""
-    return int(any(isinstance(reply, NodeError) or reply.status == "Error" for reply in replies.values()))
+    return int(bool(failures(replies)))
+
+
+def failures(replies: dict[str, Reply | NodeError]) -> dict[str, Reply | NodeError]:
+    """Return the nodes that failed, with what they said."""
+    return {
+        name: reply
+        for name, reply in replies.items()
+        if isinstance(reply, NodeError) or reply.status == "Error"
+    }
 
 
 def as_json(reply: Reply | NodeError) -> Any:

@@ -63,6 +63,16 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
         "default": None,
         "help": "how many lines, counted from the end (default: all that the node tells)",
     },
+    "--dry-run": {
+        "action": "store_true",
+        "default": False,
+        "help": "show what would be done, and do nothing",
+    },
+    "--without": {
+        "metavar": "NODES",
+        "default": None,
+        "help": "nodes that are left out, with commas between them",
+    },
 }
 
 _NODE = ("--host", "--port", "--timeout", "--site-config", "--node", "--json")
@@ -177,6 +187,17 @@ LOCAL_COMMANDS = {
         "site_file",
         ("--site-config",),
         examples=(("edit", "with $VISUAL, $EDITOR, or the configured one"),),
+    ),
+    "push-config": Command(
+        "give all nodes a configuration, once each of them has found no mistake in it",
+        "push_config",
+        ("--timeout", "--site-config", "--node", "--dry-run", "--without"),
+        (("file", "FILE", "configuration", True),),
+        examples=(
+            ("push-config config.yaml", "applied by all nodes, or by none"),
+            ("push-config config.yaml --dry-run", "checked by all nodes"),
+            ("push-config config.yaml --without arts007", "although that node is away"),
+        ),
     ),
     "show-trigger": Command(
         "show what the master node would send for a trigger, without sending it",

@@ -32,6 +32,11 @@ class ProtocolError(DARCError):
     """A request or a reply is not of the form that the command port speaks."""
 
 
+#: Commands whose payload is the content of a file, not a path. Each of them needs a proof, whoever sends it.
+CHECK_CONFIG, APPLY_CONFIG = "check_config", "apply_config"
+PROVEN_COMMANDS = frozenset({CHECK_CONFIG, APPLY_CONFIG})
+
+
 @dataclass(frozen=True)
 class Proof:
     """Shows that the sender of a request holds the key, see `darc.network.authentication`.
@@ -54,7 +59,7 @@ class Request:
     Attributes:
         service: Name of a service or `all`; None where the command is for the master.
         command: For instance `status`, or `get_attr NAME`.
-        payload: Path of a file on the node, for the commands that need one.
+        payload: Path of a file on the node, for the commands that need one, or the content of one.
         proof: Needed where the node is asked from another host.
     """
 

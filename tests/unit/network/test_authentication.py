@@ -51,6 +51,16 @@ def test_clients_of_this_host_need_no_proof(gate, host) -> None:
     gate.admit(STOP, host, "")
 
 
+@pytest.mark.parametrize("command", ["check_config", "apply_config"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1"])
+def test_what_decides_which_programs_run_is_always_proven(key_file, host, command) -> None:
+    gate = Gate(key_file=key_file, unauthenticated={"0.0.0.0/0": ["all"]}, clock=lambda: NOW, payload_dirs=[])
+    request = Request(command=command, payload="mail: {}")
+    with pytest.raises(RefusedError, match="on this host too"):
+        gate.admit(request, host, NONCE)
+    gate.admit(proven(request, key_file), host, NONCE)
+
+
 @pytest.mark.parametrize("host", [FAR, "192.168.0.1", "0.0.0.0", "fe80::1%eth0", "2001:db8::1", "::2"])
 def test_a_request_of_another_host_without_a_proof_is_refused_and_told_what_to_do(
     gate, key_file, host
