@@ -137,15 +137,6 @@ class Gate:
             )
         self._check_proof(request, request.proof, nonce)
 
-    def _check_is_proven(self, request: Request, nonce: str) -> None:
-        """Return if the sender holds the key: what is asked decides which programs run here."""
-        if request.proof is None:
-            raise RefusedError(
-                f"{request.command} needs a proof that its sender holds the key of this node, on this host "
-                f"too: use `darc` as a user who can read {self.key_file} (darc_master.key_file)"
-            )
-        self._check_proof(request, request.proof, nonce)
-
     def _check_sender(self, request: Request, host: str, nonce: str) -> None:
         if request.proof is not None:
             self._check_proof(request, request.proof, nonce)
