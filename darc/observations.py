@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from darc.errors import DARCError
+from darc.formats.files import read_text, write_complete
 
 #: States of an observation.
 WAITING, RUNNING = "waiting", "running"
+#: Limit of the file of the book in bytes.
+MAX_FILE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class Observation:
         start_unix: start of the data in unix seconds
         end_unix: end of the data in unix seconds
         state: `waiting` or `running`
+        config_file: the copy of its configuration that is kept; None: there is none
     """
 
     task_id: str
@@ -30,6 +38,7 @@ class Observation:
     start_unix: float
     end_unix: float
     state: str = WAITING
+    config_file: Path | None = None
 
     @property
     def datetimesource(self) -> str:
@@ -53,11 +62,18 @@ class ObservationBook:
     Args:
         setup_s: time in s before its start at which an observation is begun
         overdue_s: time in s after its end at which one that nobody stopped is stopped
+        changed: called with all observations after each change
     """
 
-    def __init__(self, setup_s: float, overdue_s: float) -> None:
+    def __init__(
+        self,
+        setup_s: float,
+        overdue_s: float,
+        changed: Callable[[Sequence[Observation]], None] = lambda _: None,
+    ) -> None:
         self.setup_s = setup_s
         self.overdue_s = overdue_s
+        self._changed = changed
         self._lock = threading.Lock()
         self._observations: dict[str, Observation] = {}
 
@@ -70,6 +86,7 @@ class ObservationBook:
         with self._lock:
             self.check_new(observation.task_id)
             self._observations[observation.task_id] = observation
+            self._changed(list(self._observations.values()))
 
     def check_new(self, task_id: str) -> None:
         """Refuse a task ID that is there already.
@@ -86,7 +103,10 @@ class ObservationBook:
     def remove(self, task_id: str) -> Observation | None:
         """Strike out an observation and return it; None if it is not there."""
         with self._lock:
-            return self._observations.pop(task_id, None)
+            observation = self._observations.pop(task_id, None)
+            if observation is not None:
+                self._changed(list(self._observations.values()))
+            return observation
 
     def begin_due(self, now: float) -> list[Observation]:
         """Mark the observations that have to begin by now as running, and return them."""
@@ -97,6 +117,8 @@ class ObservationBook:
                 if o.state == WAITING and now >= o.start_unix - self.setup_s
             ]
             self._observations.update({o.task_id: o for o in due})
+            if due:
+                self._changed(list(self._observations.values()))
             return due
 
     def overdue(self, now: float) -> list[Observation]:
@@ -119,6 +141,46 @@ class ObservationBook:
             for o in self.all()
         ]
         return max(0.0, min(times) - now) if times else None
+
+
+class BookFile:
+    """What is in the book, for the next master: where each observation's configuration is, and its state.
+
+    It is on disk complete, also after a power cut. Without it observations go on, but not beyond this master.
+
+    Args:
+        path: the file
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._logger = logging.getLogger("darc.master")
+        self._failing = False
+
+    def write(self, observations: Sequence[Observation]) -> None:
+        """Keep these observations, and no others."""
+        entries = [
+            {"config_file": str(o.config_file), "state": o.state} for o in observations if o.config_file
+        ]
+        try:
+            write_complete(self._path, json.dumps(entries), DARCError, durable=True)
+        except DARCError as error:
+            if not self._failing:
+                self._logger.error("the next master will not know of this node's observations: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def read(self) -> list[tuple[Path, str]]:
+        """Return the configuration and the state of each observation that was kept."""
+        if not self._path.exists():
+            return []
+        try:
+            entries = json.loads(read_text(self._path, MAX_FILE_BYTES, DARCError))
+            return [(Path(entry["config_file"]), str(entry["state"])) for entry in entries]
+        except (DARCError, ValueError, TypeError, KeyError) as error:
+            self._logger.error("%s: what was observed before is not known: %s", self._path, error)
+            return []
 
 
 def _isot(unix: float) -> str:

@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from darc.base import observation_names
 from darc.config import Config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
-from darc.formats.files import shown
-from darc.observations import WAITING, Observation, ObservationBook
+from darc.formats.files import shown, written_aside
+from darc.observations import WAITING, BookFile, Observation, ObservationBook
 from darc.supervisor import Supervisor, for_all
 from darc.topology import AFTER_OBSERVATION, FOR_ENDED_OBSERVATION, SERVICES
 
@@ -53,7 +54,8 @@ class ObservationKeeper:
         clock: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
-        self.book = ObservationBook(config.darc_master.setup_time, OVERDUE_S)
+        self._book_file = BookFile(config.darc_master.state_dir / "observations")
+        self.book = ObservationBook(config.darc_master.setup_time, OVERDUE_S, self._book_file.write)
         self.supervisor = supervisor
         self.services = list(supervisor.handles)
         self.clock = clock
@@ -69,6 +71,26 @@ class ObservationKeeper:
         self.config = config
         self.book.setup_s = config.darc_master.setup_time
 
+    def resume(self) -> None:
+        """Enter the observations again that the last master left; those that had begun go on.
+
+        To be called before services start, which then join them.
+        """
+        for path, state in self._book_file.read():
+            try:
+                observation = self._observation(parsets.load_obs_config(path), path.name)
+                with _lines_of(observation.obs_config):
+                    self._enter_again(replace(observation, state=state))
+            except DARCError as error:
+                self.logger.error("an observation of the last master is left alone: %s", error)
+
+    def _enter_again(self, observation: Observation) -> None:
+        if self.clock() >= observation.end_unix + OVERDUE_S:
+            self.logger.warning("%s is over by now", observation)
+            return
+        self.book.add(observation)
+        self.logger.warning("%s is known from before, and %s", observation, observation.state)
+
     # --- commands ------------------------------------------------------------------------------------------
 
     def start(self, config_file: Path | str) -> Answer:
@@ -83,7 +105,7 @@ class ObservationKeeper:
         obs_config = parsets.load_obs_config(config_file)
         if not obs_config.get("proctrigger", True):
             return "Success", "proctrigger is false: nothing is started for this observation"
-        observation = self._observation(obs_config)
+        observation = self._observation(obs_config, Path(config_file).name)
         if not self.services:
             raise ObservationError(
                 f"no services run on this {self.config.role} node, which can observe nothing"
@@ -200,7 +222,7 @@ class ObservationKeeper:
 
     # --- taking in -----------------------------------------------------------------------------------------
 
-    def _observation(self, obs_config: dict[str, Any]) -> Observation:
+    def _observation(self, obs_config: dict[str, Any], name: str) -> Observation:
         start_unix = parsets.start_time_unix(obs_config, self.config.instrument)
         try:
             duration_s = float(obs_config["duration"])
@@ -216,19 +238,23 @@ class ObservationKeeper:
             ) from None
         if duration_s <= 0:
             raise ObservationError(f"duration = {duration_s:g}: has to be above 0")
-        return Observation(parsets.task_id(obs_config), obs_config, start_unix, start_unix + duration_s)
+        task_id, end_unix = parsets.task_id(obs_config), start_unix + duration_s
+        return Observation(
+            task_id, obs_config, start_unix, end_unix, config_file=self._copy_of(obs_config, name)
+        )
+
+    def _copy_of(self, obs_config: dict[str, Any], name: str) -> Path:
+        folder = parsets.check_path_component("datetimesource", str(obs_config.get("datetimesource", "")))
+        return Path(self.config.darc_master.parset_dir) / folder / name
 
     def _keep_copy(self, config_file: Path, obs_config: dict[str, Any]) -> None:
-        name = parsets.check_path_component("datetimesource", str(obs_config.get("datetimesource", "")))
-        folder = Path(self.config.darc_master.parset_dir) / name
+        copy = self._copy_of(obs_config, config_file.name)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = folder / f"{config_file.name}.part"
-            shutil.copyfile(config_file, aside)
-            aside.rename(folder / config_file.name)
-        except OSError as error:
+            with written_aside(copy, ObservationError, durable=True) as aside:
+                shutil.copyfile(config_file, aside)
+        except ObservationError as error:
             raise ObservationError(
-                f"cannot copy {config_file} to {folder}: {error.strerror}; see darc_master.parset_dir"
+                f"cannot copy {config_file}: {error}; see darc_master.parset_dir"
             ) from error
 
     def _make_sure_they_run(self, names: Sequence[str]) -> None:
@@ -242,3 +268,8 @@ class ObservationKeeper:
         problems = [problem for problem in for_all(start, names).values() if problem]
         if problems:
             raise ObservationError(f"not all services run: {'; '.join(problems)}")
+
+
+def _lines_of(obs_config: dict[str, Any]) -> AbstractContextManager[None]:
+    """Name an observation in the lines that are logged meanwhile."""
+    return logs.observation_of_thread(*observation_names(obs_config))

@@ -113,7 +113,8 @@ def rewrite(path, values):
 
 
 def copies(tmp_path):
-    return sorted(path.relative_to(tmp_path) for path in (tmp_path / "darc").rglob("*") if path.is_file())
+    files = (path for path in (tmp_path / "darc").rglob("*") if path.is_file())
+    return sorted(path.relative_to(tmp_path) for path in files if path.name != "observations")
 
 
 def states(keeper):
@@ -455,3 +456,89 @@ def test_the_book_shows_each_observation(keeper, submit):
     (shown,) = [observation.summary() for observation in keeper.book.all()]
     assert shown["state"] == "waiting"
     assert dataclasses.asdict(keeper.book.all()[0])["end_unix"] == START_UNIX + 102.4
+
+
+# --- another master ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def next_keeper(services, clock, config):
+    """Return a function that gives the keeper of the next master, after the last one was killed."""
+
+    def next_keeper():
+        services.sent.clear()
+        keeper = ObservationKeeper(config(setup_time=5.0), services, clock, lambda: None)
+        keeper.resume()
+        return keeper
+
+    return next_keeper
+
+
+def test_an_observation_that_ran_when_the_master_was_killed_goes_on(keeper, submit, clock, next_keeper):
+    clock.now = START_UNIX
+    submit()
+    keeper.keep()
+    successor = next_keeper()
+    assert states(successor) == states(keeper) != {}
+    successor.keep()
+    (message,) = successor.first_messages("amber_listener")
+    assert message["resume"] is True
+    assert message["obs_config"] == keeper.book.all()[0].obs_config
+
+
+def test_an_observation_that_waited_when_the_master_was_killed_begins_as_any_other(
+    submit, services, clock, next_keeper
+):
+    submit()
+    successor = next_keeper()
+    clock.now = START_UNIX
+    successor.keep()
+    assert [message["resume"] for message in services.told()] == [False]
+
+
+def test_what_was_stopped_or_is_over_does_not_go_on(tmp_path, keeper, submit, clock, next_keeper):
+    submit()
+    keeper.stop(tmp_path / "1/controller/parset/darc_CB00.parset")
+    assert states(next_keeper()) == {}
+    submit()
+    clock.now = START_UNIX + 1000
+    assert states(next_keeper()) == {}
+
+
+def test_an_observation_that_ended_meanwhile_is_stopped_in_its_time(
+    keeper, submit, services, clock, next_keeper
+):
+    clock.now = START_UNIX
+    submit()
+    keeper.keep()
+    clock.now = START_UNIX + 110
+    successor = next_keeper()
+    assert len(successor.first_messages("processor")) == 1
+    clock.now = START_UNIX + 102.4 + 61
+    successor.keep()
+    assert services.told()[-1]["command"] == "stop_observation"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[", "5", "[5]", '[{"config_file": "/none.parset", "state": "running"}]']
+)
+def test_a_damaged_book_is_told_and_begun_anew(tmp_path, keeper, submit, next_keeper, content, caplog):
+    submit()
+    (path,) = (tmp_path / "darc/state").rglob("observations")
+    path.write_text(content)
+    assert states(next_keeper()) == {}
+    assert caplog.text
+
+
+# disk full
+def test_a_book_that_cannot_be_written_stops_nothing_and_is_told_once(
+    tmp_path, keeper, submit, clock, caplog
+):
+    state = keeper.config.darc_master.state_dir
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("a file where the folder should be")
+    submit()
+    clock.now = START_UNIX
+    keeper.keep()
+    assert set(states(keeper).values()) == {"running"}
+    assert caplog.text.count("the next master will not know") == 1
