@@ -113,6 +113,7 @@ class DARCMaster:
             who, book = f"{self.host_type} node {self.node}", self._observing.book
             wellbeing = Wellbeing(self._notifier, who, self.supervisor, book, threads)
             try:
+                self._observing.resume()
                 self.supervisor.open()
                 self._start_all()
                 self._keep_observations(wellbeing)
