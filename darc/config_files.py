@@ -28,6 +28,9 @@ PACKAGED = Path(__file__).with_name("config.yaml")
 #: Largest file that is read, in bytes; a large site's has some ten thousand.
 MAX_BYTES = 1 << 20
 
+#: All addresses of a host: compared with what is configured, never bound here.
+_ALL_IPV4 = "0.0.0.0"  # noqa: S104 # nosec B104
+
 _MISSING = object()
 
 
@@ -253,12 +256,7 @@ def client_settings(path: str | Path | None = None, node: str | None = None) -> 
         host = nodes[node].address
     else:
         listening = str(raw.value(("darc_master", "address")))
-        # compared with what others bind, not bound
-        everywhere = {
-            "0.0.0.0": "127.0.0.1",  # noqa: S104 # nosec B104
-            "::": "::1",
-        }
-        host = everywhere.get(listening, listening)
+        host = {_ALL_IPV4: "127.0.0.1", "::": "::1"}.get(listening, listening)
     timeout = raw.value(("darc_master", "socket_timeout"))
     if not isinstance(timeout, int | float) or timeout <= 0:
         raise ConfigError(problem_at(raw, ("darc_master", "socket_timeout"), "has to be a positive number"))
