@@ -11,14 +11,20 @@ once, and a successor decides again on what is missing.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from typing import Any
+
+#: Longest time in s for which a predecessor's end is waited for: its master, which it ends after, is gone.
+PREDECESSOR_S = 6.0
+LOCK_INTERVAL_S = 0.05
 
 #: What is to be sent, by the kind of its receiver.
 Sendings = Mapping[str, Any]
@@ -47,16 +53,15 @@ class DecisionLog:
         self._path = path
         self._logger = logging.getLogger("darc.decisions")
         self._descriptor: int | None = None
+        self._failing = False
         begin = json.dumps({"observation": observation}).encode()
-        lines = self._read() if resume else []
-        self._resumed = bool(lines) and lines[0] == begin
-        for line in lines[1:] if self._resumed else ():
+        lines = self._read().splitlines()
+        self._to_clear = not (resume and lines and lines[0] == begin)
+        for line in () if self._to_clear else lines[1:]:
             self._follow(line)
         # what has to come before the next line: the file may end in a part of one
-        self._before = b"\n" if self._resumed else begin + b"\n"
-        self._failing = False
-        if not self._resumed:
-            self._write(b"", durable=False)
+        self._before = begin + b"\n" if self._to_clear else b"\n"
+        self._write(b"", durable=False)
 
     def decide(
         self,
@@ -93,16 +98,15 @@ class DecisionLog:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _read(self) -> list[bytes]:
+    def _read(self) -> bytes:
         if self._path is None:
-            return []
+            return b""
         try:
-            return self._path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
+            self._descriptor = self._open(self._path)
+            return os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
         except OSError as error:
-            self._logger.error("%s: %s: what was decided before is not known", self._path, error.strerror)
-            return []
+            self._fails(error)
+            return b""
 
     def _follow(self, line: bytes) -> None:
         try:
@@ -126,24 +130,41 @@ class DecisionLog:
         try:
             if self._descriptor is None:
                 self._descriptor = self._open(self._path)
+            if self._to_clear:
+                os.ftruncate(self._descriptor, 0)
+                self._to_clear = False
             data = self._before + line
             if os.write(self._descriptor, data) < len(data):
                 raise OSError(0, "the disk took only a part")
             if durable:
                 os.fsync(self._descriptor)
         except OSError as error:
-            if not self._failing:
-                self._logger.error("%s: decisions are not written down: %s", self._path, error.strerror)
-            self._failing = True
+            self._fails(error)
             self._before = self._before or b"\n"
         else:
             self._failing, self._before = False, b""
 
+    def _fails(self, error: OSError) -> None:
+        if not self._failing:
+            self._logger.error("%s: decisions are not written down: %s", self._path, error.strerror)
+        self._failing = True
+
     def _open(self, path: Path) -> int:
+        """Open the file, once a predecessor whose master was killed has ended, too."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        begin = 0 if self._resumed else os.O_TRUNC
-        self._resumed = True
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | begin, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        end = time.monotonic() + PREDECESSOR_S
+        while not _locked(descriptor) and time.monotonic() < end:
+            time.sleep(LOCK_INTERVAL_S)
+        return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _isot(value: Any) -> str:

@@ -342,3 +342,23 @@ def test_a_state_that_cannot_be_written_stops_nobody_and_is_told_once(node, capl
         node.settle()
     assert len(node.outcome()["iquv"]) == 2
     assert caplog.text.count("decisions are not written down") == 1
+
+
+# services of a master that was killed end by themselves, after the next master may have started
+def test_a_successor_waits_for_the_end_of_its_predecessor(node, monkeypatch):
+    node = node()
+    burst(node)
+    node.take()
+    first = node.service
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        node.settle()
+        first._log.close()
+
+    monkeypatch.setattr("darc.decisions.time.sleep", wait)
+    node.start_clustering()
+    assert waits
+    node.settle()
+    assert len(node.outcome()["lofar"]) == 1
