@@ -504,6 +504,21 @@ def test_services_end_by_themselves_when_their_master_was_killed(lone_worker):
     stop_by_command(lone_worker)
 
 
+def test_an_observation_goes_on_after_its_master_was_killed(lone_worker, tmp_path):
+    start = datetime.now(UTC)
+    files = Observation("B0531+21", start, duration_s=102.4).write(tmp_path / "observation")
+    assert lone_worker.port("start_observation", payload=files.workers[0])[0] == "Success"
+    eventually(lambda: "B0531+21" in lone_worker.port.get("obs_config", "dada_trigger"), "it runs")
+    os.kill(lone_worker.process.pid, signal.SIGKILL)
+    lone_worker.process.wait(PATIENCE_S)
+    lone_worker.start()
+    (observation,) = lone_worker.port("status")[1]["observations"].values()
+    assert observation["state"] == "running"
+    for service in ("dada_trigger", "amber_listener"):
+        assert "B0531+21" in lone_worker.port.get("obs_config", service)
+    stop_by_command(lone_worker)
+
+
 def test_services_can_be_spawned_as_well(worker_node):
     spawning = worker_node(start_method="spawn")
     before = spawning.port.pids()
