@@ -27,6 +27,7 @@ from darc.network.command_server import CommandServer
 from darc.node_metrics import node_metrics
 from darc.node_report import log_tail, node_details
 from darc.observing import ObservationKeeper
+from darc.operator_mail import OperatorMail
 from darc.supervisor import Supervisor, for_all
 from darc.systemd_notify import Notifier
 from darc.topology import SERVICES
@@ -112,14 +113,17 @@ class DARCMaster:
             threads = {"the command port": lambda: server.alive, "the watcher": lambda: self.supervisor.alive}
             who, book = f"{self.host_type} node {self.node}", self._observing.book
             wellbeing = Wellbeing(self._notifier, who, self.supervisor, book, threads)
+            operators = OperatorMail(self.config)
             try:
                 self._observing.resume()
+                self.supervisor.given_up = operators.given_up
                 self.supervisor.open()
                 self._start_all()
                 self._keep_observations(wellbeing)
             finally:
                 wellbeing.stopping()
                 self.supervisor.close()
+                operators.close()
         self.logger.info("stopped")
 
     def end(self) -> None:

@@ -96,6 +96,7 @@ class Supervisor:
 
     Attributes:
         first_messages: tells what a service that starts has to handle first
+        given_up: called with the name of a service that is given up, and how it died last
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Supervisor:
         self.config = config
         self.config_file = config_file
         self.first_messages: Callable[[str], Sequence[Any]] = lambda _name: ()
+        self.given_up: Callable[[str, str], None] = lambda _name, _cause: None
         self.monotonic = monotonic
         self.clock = clock
         self.logger = logging.getLogger("darc.supervisor")
@@ -320,6 +322,7 @@ class Supervisor:
                 number,
                 settings.restart_window,
             )
+            self.given_up(handle.name, cause)
             return
         pause_s = min(settings.restart_backoff_min * 2 ** (number - 1), settings.restart_backoff_max)
         handle.restart_at = now + pause_s

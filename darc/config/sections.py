@@ -189,6 +189,7 @@ class DARCMaster(Section):
     restart_backoff_max: Positive
     restart_limit: Index
     restart_window: Positive
+    email_settings: Recipients
 
     @field_validator("restart_backoff_max")
     @classmethod

@@ -203,6 +203,8 @@ def test_a_dead_service_is_restarted_after_a_pause(services, clock):
 
 
 def test_the_pauses_double_up_to_a_limit_and_then_it_is_given_up(services, clock):
+    told = []
+    services.given_up = lambda *what: told.append(what)
     services.start(NAME)
     pauses = []
     while services.status(NAME) == "running":
@@ -214,6 +216,8 @@ def test_the_pauses_double_up_to_a_limit_and_then_it_is_given_up(services, clock
     assert pauses[:3] == [1.0, 2.0, 3.0]
     assert len(pauses) == SETTINGS["restart_limit"] + 1
     assert services.status(NAME) == "failed"
+    services.look()
+    assert [name for name, _ in told] == [NAME]
 
 
 def test_one_that_was_given_up_starts_by_command_with_a_clean_sheet(services, clock):
