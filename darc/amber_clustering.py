@@ -23,6 +23,7 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.amber_config import count_instances
 from darc.formats.source_list import Source, load_source_list
+from darc.formats.utc import unix_as_astropy
 from darc.network.master_queues import master_queue
 from darc.network.remote_queue import RemoteQueue
 from darc.science.batching import Batch
@@ -146,9 +147,8 @@ class AMBERClustering(DARCBase):
         self.parset = self._load_parset(obs_config)
         self._get_source()
         self._start_unix = parsets.start_time_unix(obs_config, self.instrument)
-        # seconds and their fraction apart: one number of that size cannot hold every microsecond
         seconds, packets = divmod(int(obs_config["startpacket"]), self.instrument.time_unit_hz)
-        self.utc_start = Time(seconds, packets / self.instrument.time_unit_hz, format="unix", precision=6)
+        self.utc_start = unix_as_astropy(seconds, packets / self.instrument.time_unit_hz)
         self.dm_gal = self._galactic_dm(self._get_pointing())
         self.context = Context(
             self.instrument,

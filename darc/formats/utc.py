@@ -1,7 +1,8 @@
 """UTC as text, in the forms that parsets, data headers, queues and VOEvents carry.
 
 Times are `datetime` objects in UTC or whole unix milliseconds, never unix seconds as floats: those cannot
-hold every millisecond. Like unix time itself, none of them can hold a leap second.
+hold every millisecond. Like unix time itself, none of them can hold a leap second: what is read as
+23:59:60 becomes the second after it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LEAP_SECOND = "23:59:60"
 _FORM = re.compile(r"(\d{4}-\d\d-\d\d)[-T ](\d\d:\d\d:\d\d)(\.\d+)?Z?", re.ASCII)
 
 
@@ -28,7 +30,7 @@ class UTCError(DARCError):
 def parse_utc(text: str) -> datetime:
     """Read `2019-05-18-23:51:13`, `2019-05-18T23:51:13.123456` or `2019-05-18 23:51:13`.
 
-    Digits beyond the microsecond are dropped.
+    Digits beyond the microsecond are dropped; a leap second becomes the second after it.
 
     Raises:
         UTCError: the text has another form or is no date of the calendar
@@ -40,8 +42,10 @@ def parse_utc(text: str) -> datetime:
                 "not of the form YYYY-MM-DD-HH:MM:SS, YYYY-MM-DDTHH:MM:SS or YYYY-MM-DD HH:MM:SS"
             )
         date, time, fraction = form.groups(default="")
-        return datetime.fromisoformat(f"{date}T{time}{fraction[:7]}").replace(tzinfo=UTC)
-    except ValueError as error:
+        leap = time == _LEAP_SECOND
+        text_in_calendar = f"{date}T{'23:59:59' if leap else time}{fraction[:7]}"
+        return datetime.fromisoformat(text_in_calendar).replace(tzinfo=UTC) + timedelta(seconds=leap)
+    except (ValueError, OverflowError) as error:
         raise UTCError(f"{text[:80]!r} is not a time in UTC: {error}") from error
 
 
@@ -86,3 +90,18 @@ def as_astropy(text: str) -> Time:
     from astropy.time import Time  # noqa: PLC0415 (whoever does not need it must not wait for the import)
 
     return Time(isot_text(parse_utc(text)), format="isot", scale="utc", precision=6)
+
+
+def unix_as_astropy(seconds: int, fraction_s: float = 0.0) -> Time:
+    """Return an `astropy.time.Time` for unix time. Imports astropy.
+
+    `Time(..., format="unix")` spreads a leap second over its day: it is up to 1 s late on such a day.
+
+    Args:
+        seconds: whole seconds
+        fraction_s: what is added to them; one number of that size cannot hold every microsecond
+
+    """
+    from astropy.time import TimeDelta  # noqa: PLC0415 (as above)
+
+    return as_astropy(isot_text(from_unix_ms(1000 * seconds))) + TimeDelta(fraction_s, format="sec")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from astropy.time import Time
-
 from darc.beam_pointing import beam_pointing
 from darc.config.sections import AMBERClustering
 from darc.formats.parset import observation_parset
+from darc.formats.utc import unix_as_astropy
 from darc.processor_tools.beam import ObservedBeam
 from darc.science.galaxy import galactic_maximum_dm
 from darc.science.pointing import galactic
@@ -25,6 +24,6 @@ def galactic_dm(beam: ObservedBeam, settings: AMBERClustering) -> float | None:
     if settings.galaxy_model != "ymw16":
         return settings.galactic_dm_max
     parset = observation_parset(beam.obs_config)
-    start = Time(beam.start_unix, format="unix")
+    start = unix_as_astropy(int(beam.start_unix), beam.start_unix % 1)
     gl_deg, gb_deg = galactic(beam_pointing(parset, beam.beam, start, beam.instrument))
     return galactic_maximum_dm(float(gl_deg), float(gb_deg))

@@ -18,7 +18,7 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.overview import BeamCoordinates, ObservationInfo
 from darc.formats.parset_types import finite_number
-from darc.formats.utc import EPOCH
+from darc.formats.utc import EPOCH, unix_as_astropy
 from darc.science.galaxy import galactic_maximum_dm
 from darc.science.pointing import galactic
 
@@ -91,7 +91,7 @@ def beam_coordinates(
         ParsetError: the start or the duration is not known
     """
     start_unix, duration_s = start_and_duration(obs_config, instrument)
-    middle = Time(start_unix + duration_s / 2, format="unix")
+    middle = unix_as_astropy(int(start_unix), start_unix % 1 + duration_s / 2)
     parset = _parset(obs_config)
     if not parset:
         return {}

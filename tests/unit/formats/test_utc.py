@@ -14,6 +14,7 @@ from darc.formats.utc import (
     isot_text,
     mjd,
     parse_utc,
+    unix_as_astropy,
     unix_ms,
 )
 
@@ -72,6 +73,26 @@ def test_milliseconds_are_rounded_not_cut():
 def test_times_beyond_the_calendar_are_refused():
     with pytest.raises(UTCError, match="outside the years"):
         from_unix_ms(10**18)
+
+
+def test_a_leap_second_is_read_as_the_second_after_it():
+    # astropy writes it so; times of triggers that arrive within it have to be readable
+    assert parse_utc("2016-12-31T23:59:60.250000") == datetime(2017, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC)
+    for text in ("2016-12-31T23:58:60", "2016-12-31T22:59:60", "9999-12-31T23:59:60"):
+        with pytest.raises(UTCError):
+            parse_utc(text)
+
+
+@pytest.mark.parametrize(
+    "day",
+    [datetime(2016, 12, 31, tzinfo=UTC), datetime(2019, 5, 18, tzinfo=UTC)],
+    ids=["leap second", "none"],
+)
+@pytest.mark.parametrize("seconds", [0, 1, 43_200, 86_399])
+def test_unix_time_has_the_same_clock_on_the_day_of_a_leap_second(day, seconds):
+    # astropy's own format spreads the leap second over the day, half a second at noon
+    found = unix_as_astropy(int(day.timestamp()) + seconds, 0.125)
+    assert parse_utc(found.isot) == day + timedelta(seconds=seconds + 0.125)
 
 
 def test_mjd_and_astropy_agree():
