@@ -250,7 +250,7 @@ class DARCBase(multiprocessing.context.Process):
                 on=(on,),
                 stop=self._stopping,
                 sleep=self._pause,
-                clock=self.clock,
+                clock=self.monotonic,
                 failed=lambda error, pause_s: self.logger.warning(
                     "%s: %s; %s", label, error, "given up" if pause_s is None else f"again in {pause_s:g} s"
                 ),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from darc import metrics
-from darc.base import LAST_WAIT_S, DARCBase, observation_label
+from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.dada_event import DadaEvent, build_message, event_window
@@ -333,7 +333,11 @@ class DADATrigger(DARCBase):
             "polarisation calibration of %s: %d dumps", observation_label(obs_config), len(windows)
         )
         for start_s, end_s in windows:
-            if end.wait(max(0.0, start_unix + start_s - self.clock())):
+            # in steps: the clock may be set meanwhile
+            while (wait_s := start_unix + start_s - self.clock()) > 0:
+                if end.wait(min(wait_s, LONGEST_WAIT_S)):
+                    return
+            if end.is_set():
                 return
             if self.clock() - start_unix - start_s > self.instrument.ring_buffer_s:
                 self.logger.error("no dump at %g s: the service was started too late for its data", start_s)

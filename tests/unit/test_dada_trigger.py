@@ -320,7 +320,7 @@ def clock(service):
         def sleep(self, seconds):
             self.now += seconds
 
-    service.clock = clock = Clock()
+    service.clock = service.monotonic = clock = Clock()
     service._pause = clock.sleep
     return clock
 
@@ -389,16 +389,17 @@ def test_cleaning_up_ends_all_threads(service, observe):
 
 
 class Waits:
-    """Stands for the event that ends the dumps, and notes how long the service waits for it."""
+    """Stands for the event that ends the dumps: time passes while the service waits for it."""
 
-    def __init__(self, clock, stopped_after=math.inf):
-        self.clock, self.stopped_after = clock, stopped_after
-        self.times = []
+    def __init__(self, clock, stopped_at_s=math.inf):
+        self.clock, self.stopped_at_s = clock, stopped_at_s
 
     def wait(self, seconds):
         self.clock.now += seconds
-        self.times.append(self.clock.now - START.timestamp())
-        return len(self.times) > self.stopped_after
+        return self.is_set()
+
+    def is_set(self):
+        return self.clock.now - START.timestamp() > self.stopped_at_s
 
     def set(self):
         pass
@@ -428,10 +429,12 @@ def test_it_is_one_only_in_the_beam_that_has_the_source(service, observe, receiv
 def test_its_dumps_are_sent_at_regular_intervals(service, observe, receivers, clock):
     observe()
     clock.now = START.timestamp()
-    service._polcal_end = waits = Waits(clock)
+    service._polcal_end = Waits(clock)
+    sent, send_events = [], service.send_events
+    service.send_events = lambda *event: sent.append(clock.now - START.timestamp()) or send_events(*event)
     service.polcal_dumps(service.obs_config)
     service.cleanup()
-    assert waits.times == pytest.approx([60, 120, 180, 240])
+    assert sent == pytest.approx([60, 120, 180, 240])
     length_ms = 30 * 1024  # 30 s are 29.3 pages of 1.024 s
     assert [windows(message) for message in receivers.messages["IQUV"]] == [
         [(start_s * 1000, start_s * 1000 + length_ms)] for start_s in (60, 120, 180, 240)
@@ -462,10 +465,30 @@ def test_a_service_that_is_started_late_leaves_out_what_has_left_the_ring_buffer
 
 def test_dumps_end_with_the_observation(service, observe, receivers, clock):
     observe()
-    service._polcal_end = Waits(clock, stopped_after=1)
+    service._polcal_end = Waits(clock, stopped_at_s=100.0)
     service.polcal_dumps(service.obs_config)
     service.cleanup()
     assert len(receivers.messages["IQUV"]) == 1
+
+
+# the clock is set, by a time server or by hand
+def test_a_clock_that_is_set_moves_the_dumps_with_it(service, observe, receivers, clock):
+    observe()
+    clock.now = START.timestamp()
+    waits = service._polcal_end = Waits(clock)
+    wait = waits.wait
+
+    def wait_while_the_clock_is_set(seconds):
+        if 30 < clock.now - START.timestamp() < 31:
+            clock.now += 20
+        return wait(seconds)
+
+    waits.wait = wait_while_the_clock_is_set
+    sent, send_events = [], service.send_events
+    service.send_events = lambda *event: sent.append(clock.now - START.timestamp()) or send_events(*event)
+    service.polcal_dumps(service.obs_config)
+    service.cleanup()
+    assert sent[0] == pytest.approx(60.0)
 
 
 def test_the_dumps_begin_with_the_observation_and_end_with_it(service, observe, receivers):
