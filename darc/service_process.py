@@ -42,6 +42,10 @@ _multiprocessing_lock = threading.Lock()
 _lifeline: Connection | None = None
 
 
+class NoProcessError(DARCError):
+    """The system gave us no process, or what processes are forked from has just died; it may the next time."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """What a service is started with; `DARCBase` explains the queues.
@@ -90,7 +94,7 @@ class ServiceProcess:
             first_messages: what it handles before what waits in its queue
 
         Raises:
-            DARCError: the system gave us no process
+            NoProcessError: there is none
         """
         ours, theirs = self._context.Pipe(duplex=False)
         arguments = (self.launch, theirs, list(first_messages))
@@ -99,7 +103,7 @@ class ServiceProcess:
             try:
                 process.start()
             except (OSError, EOFError) as error:
-                raise DARCError(f"no process for {self.launch.name}: {error}") from error
+                raise NoProcessError(f"no process for {self.launch.name}: {error}") from error
         self._process, self._lifeline = process, ours
 
     @property

@@ -22,7 +22,7 @@ from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
 from darc.network.process_queue import ProcessQueue
-from darc.service_process import Launch, ServiceProcess, end_forks, prepare_forks
+from darc.service_process import Launch, NoProcessError, ServiceProcess, end_forks, prepare_forks
 from darc.topology import SERVICES, module_names
 
 #: Ends a service's wait for a message, so that it sees a signal at once: a question whose answer nobody
@@ -181,7 +181,7 @@ class Supervisor:
         return self.config.node.name if self.config.node else None
 
     def start(self, name: str) -> str:
-        """Start a service; return `started` or `already running`.
+        """Start a service; return `started`, `already running`, or `restarting` if there is no process yet.
 
         Raises:
             DARCError: its configuration is wrong, or its last process does not end
@@ -196,6 +196,10 @@ class Supervisor:
             handle.deaths.clear()
             try:
                 self._start(handle)
+            except NoProcessError as error:
+                with self._lock:
+                    self._plan_restart(handle, str(error))
+                return "restarting"
             except DARCError:
                 self._change(handle, State.FAILED)
                 raise

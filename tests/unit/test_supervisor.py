@@ -10,6 +10,7 @@ from darc import supervisor as module
 from darc.config import ConfigError, load_config
 from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
+from darc.service_process import NoProcessError
 from darc.supervisor import Supervisor
 
 NAME, OTHER = "dada_trigger", "amber_listener"
@@ -111,6 +112,20 @@ def test_a_service_starts_once(services):
     assert process(services) is first
     assert services.status(NAME) == "running"
     assert services.processes() == {NAME: 4711}
+
+
+# a kill of what processes are forked from, while the master starts
+def test_a_service_that_gets_no_process_is_started_again(services, clock, monkeypatch):
+    def start(self, first_messages):
+        raise NoProcessError("no process for it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StandIn, "start", start)
+        assert services.start(NAME) == "restarting"
+    assert services.status(NAME) == "restarting"
+    clock.now = SETTINGS["restart_backoff_min"]
+    services.look()
+    assert services.status(NAME) == "running"
 
 
 def test_a_service_gets_its_queues(services):
