@@ -43,7 +43,7 @@ _lifeline: Connection | None = None
 
 
 class NoProcessError(DARCError):
-    """The system gave us no process, or what processes are forked from has just died; it may the next time."""
+    """The system gave us no process, or what forks them has just died; it may the next time."""
 
 
 @dataclass(frozen=True)
