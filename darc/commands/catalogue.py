@@ -68,6 +68,31 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
         "default": False,
         "help": "show what would be done, and do nothing",
     },
+    "--force": {"action": "store_true", "default": False, "help": "replace what is there"},
+    "--master": {"metavar": "NAME", "default": None, "help": "name of the master node"},
+    "--workers": {
+        "metavar": "NODES",
+        "default": None,
+        "help": "worker nodes, such as arts001-arts040 (beams 0 to 39) or arts001:7,arts002:9",
+    },
+    "--addresses": {
+        "metavar": "LIST",
+        "default": None,
+        "help": "addresses of nodes that are not reached by their name: NAME=ADDRESS,...",
+    },
+    "--mode": {"metavar": "MODE", "default": None, "help": "mixed, real-time or offline (default: mixed)"},
+    "--data-dir": {"metavar": "FOLDER", "default": None, "help": "folder for results, on a large disk"},
+    "--web-dir": {"metavar": "FOLDER", "default": None, "help": "folder for the pages, below the web root"},
+    "--web-url": {"metavar": "URL", "default": None, "help": "address of that folder on the web"},
+    "--mail-server": {"metavar": "HOST", "default": None, "help": "mail server, HOST or HOST:PORT"},
+    "--mail-to": {
+        "metavar": "LIST",
+        "default": None,
+        "help": "mail addresses that receive the results, with commas between them",
+    },
+    "--root": {"metavar": "FOLDER", "default": None, "help": "install below this folder, as for an image"},
+    "--user": {"metavar": "USER", "default": None, "help": "unprivileged user of the service (darc)"},
+    "--undo": {"action": "store_true", "default": False, "help": "remove what was made, and nothing else"},
     "--without": {
         "metavar": "NODES",
         "default": None,
@@ -187,6 +212,36 @@ LOCAL_COMMANDS = {
         "site_file",
         ("--site-config",),
         examples=(("edit", "with $VISUAL, $EDITOR, or the configured one"),),
+    ),
+    "init": Command(
+        "write the first configuration of a site, and its keys",
+        "init",
+        (
+            *("--site-config", "--force", "--master", "--workers", "--addresses", "--mode"),
+            *("--data-dir", "--web-dir", "--web-url", "--mail-server", "--mail-to"),
+        ),
+        (("file", "FILE", "where it is written (default: ~/darc/config.yaml)", False),),
+        examples=(
+            ("init", "asks for what it needs"),
+            ("init --master arts041 --workers arts001-arts040 --mail-to frb@example.org", "a cluster"),
+            ("init site.yaml --workers $(hostname):0 --mode offline", "one host"),
+        ),
+    ),
+    "check": Command(
+        "check everything that a night needs of this node, and say what to do",
+        "check",
+        ("--site-config", "--node", "--timeout", "--json"),
+        examples=(("check", "before the first observation, and when something is odd"),),
+    ),
+    "install-service": Command(
+        "install the systemd service of this host, or undo that",
+        "install_service",
+        ("--site-config", "--node", "--root", "--user", "--dry-run", "--undo"),
+        examples=(
+            ("install-service --dry-run", "what it would do"),
+            ("install-service --user arts", "with another user"),
+            ("install-service --undo", "remove what it made and nobody changed"),
+        ),
     ),
     "push-config": Command(
         "give all nodes a configuration, once each of them has found no mistake in it",

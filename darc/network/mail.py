@@ -210,6 +210,28 @@ def deliver(settings: MailSettings, recipients: Sequence[str], content: bytes) -
     return _refusals(answers)
 
 
+def check_server(settings: MailSettings) -> str:
+    """Greet the mail server, and log in if that is configured, without sending anything.
+
+    Returns:
+        what it answered
+
+    Raises:
+        MailError: it cannot be reached, refuses us, or the login file cannot be used
+    """
+    login = None if settings.login_file is None else read_login(settings.login_file)
+    try:
+        with _session(settings) as server:
+            server.ehlo_or_helo_if_needed()
+            if login is not None:
+                server.login(*login)
+    except smtplib.SMTPResponseException as error:
+        raise MailError(_problem(settings, str(Refusal.of(error.smtp_code, error.smtp_error)))) from error
+    except CONNECTION_ERRORS as error:
+        raise MailError(_problem(settings, explain(error))) from error
+    return f"{settings.host}:{settings.port} answers{' and accepts the login' if login else ''}"
+
+
 def nobody_served(settings: MailSettings, refused: dict[str, Refusal]) -> MailRefusedError:
     """Return the error that says that every recipient was refused, and why."""
     reasons = "; ".join(f"{who}: {why.reason}" for who, why in refused.items())

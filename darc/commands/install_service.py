@@ -1,0 +1,80 @@
+"""`darc install-service`: systemd's unit, folders and keys of this host; and the same undone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darc.commands.catalogue import UsageError
+from darc.config_files import default_path
+from darc.errors import DARCError
+
+if TYPE_CHECKING:
+    from darc.config import Config
+    from darc.installation.manifest import Installation
+    from darc.installation.service import Host
+
+#: User that the service runs as if nothing else is said.
+USER = "darc"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Install the service, or undo that; say each thing that is done."""
+    from darc.installation.manifest import Installation  # noqa: PLC0415 (loads pydantic)
+    from darc.installation.service import RECORD, below, items  # noqa: PLC0415
+
+    root = Path(options.root or "/").absolute()
+    record = below(root, RECORD)
+    if options.undo:
+        return _undo(Installation(record, dry_run=options.dry_run))
+    config, host, owner = _wanted(options)
+    installation = Installation(record, owner, dry_run=options.dry_run)
+    installation.install(items(config, host, root))
+    if not options.dry_run:
+        print("\nnext:\n  systemctl daemon-reload\n  systemctl enable --now darc\n  systemctl status darc")
+        print("undo:\n  systemctl disable --now darc; darc install-service --undo")
+    return 0
+
+
+def _wanted(options: argparse.Namespace) -> tuple[Config, Host, tuple[int, int] | None]:
+    """Return configuration, service and owner of its files.
+
+    Raises:
+        DARCError: there is no such user, or the configuration is not usable here
+    """
+    user = options.user or USER
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        if not options.root:
+            raise DARCError(
+                f"there is no user {user}: useradd --system --create-home --home-dir /var/lib/darc {user}, "
+                "or --user with another one"
+            ) from None
+        home, owner = Path("/var/lib") / user, None  # of another host, whose image this is
+    else:
+        if entry.pw_uid == 0:
+            raise UsageError(f"--user {user}: the service needs no rights, and gets none")
+        home, owner = Path(entry.pw_dir), (entry.pw_uid, entry.pw_gid)
+    # {home} in the configuration is that of the user of the service
+    os.environ["HOME"] = str(home)
+    from darc.config import load_config  # noqa: PLC0415
+    from darc.installation.service import Host, program_folder  # noqa: PLC0415
+
+    config = load_config(options.site_config, options.node)
+    if config.path is None:
+        raise DARCError(f"there is no {default_path()}: `darc init` as {user}, or --site-config FILE")
+    if config.role == "unknown":
+        raise DARCError(f"{config.path}: this host is none of its nodes: --node NAME")
+    return config, Host(user, home, program_folder(), options.node), owner if os.geteuid() == 0 else None
+
+
+def _undo(installation: Installation) -> int:
+    for reason in installation.undo():
+        print(f"left          {reason}")
+    if not installation.dry_run:
+        print("\nnext:\n  systemctl daemon-reload")
+    return 0
