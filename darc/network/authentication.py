@@ -223,11 +223,14 @@ def gate_of(config: Config, logger: logging.Logger) -> Gate:
         payload_dirs=settings.payload_dirs,
         logger=logger,
     )
-    if not is_loopback(settings.address):
-        try:
-            _key(settings.key_file, make=config.role == "master" or config.nodes.master is None)
-        except KeyFileError as error:
-            logger.error("command port: requests of other hosts will be refused: %s", error)
+    makes = config.role == "master" or (config.role == "worker" and config.nodes.master is None)
+    local = is_loopback(settings.address)
+    try:
+        if makes or not local:
+            _key(settings.key_file, make=makes)
+    except KeyFileError as error:
+        logger.error("command port: requests that need a proof will be refused: %s", error)
+    if not local:
         for name, commands in settings.unauthenticated_clients.items():
             logger.warning("command port: %s may ask for %s without a proof", name, ", ".join(commands))
     return gate

@@ -292,11 +292,10 @@ def config(key_file: Path, role: str = "master", **settings: Any) -> Any:
     )
 
 
-def test_the_master_node_makes_the_key_where_it_is_needed(tmp_path) -> None:
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1"])
+def test_the_master_node_makes_the_key(tmp_path, address) -> None:
     path = tmp_path / "keys" / "command_port.key"
-    gate_of(config(path, address="127.0.0.1"), logging.getLogger())
-    assert not path.exists()
-    gate = gate_of(config(path), logging.getLogger())
+    gate = gate_of(config(path, address=address), logging.getLogger())
     assert path.stat().st_mode & 0o777 == 0o600
     gate.admit(proven(STOP, path, now=gate.clock()), FAR, NONCE)
 
@@ -306,6 +305,11 @@ def test_a_worker_without_the_key_starts_and_says_what_to_do(tmp_path, caplog) -
     gate = gate_of(config(path, role="worker"), logging.getLogger())
     assert "copy the file from the master node" in caplog.text and not path.exists()
     gate.admit(STOP, "127.0.0.1", "")
+
+
+def test_a_worker_that_only_its_own_clients_reach_needs_no_key(tmp_path, caplog) -> None:
+    gate_of(config(tmp_path / "a.key", role="worker", address="127.0.0.1"), logging.getLogger())
+    assert not caplog.records and not (tmp_path / "a.key").exists()
 
 
 def test_who_needs_no_proof_is_in_the_log(tmp_path, caplog) -> None:
