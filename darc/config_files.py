@@ -255,8 +255,7 @@ def client_settings(path: str | Path | None = None, node: str | None = None) -> 
     if node and node != this_node(raw):
         host = nodes[node].address
     else:
-        listening = str(raw.value(("darc_master", "address")))
-        host = {_ALL_IPV4: "127.0.0.1", "::": "::1"}.get(listening, listening)
+        host = reached_at(str(raw.value(("darc_master", "address"))))
     timeout = raw.value(("darc_master", "socket_timeout"))
     if not isinstance(timeout, int | float) or timeout <= 0:
         raise ConfigError(problem_at(raw, ("darc_master", "socket_timeout"), "has to be a positive number"))
@@ -264,6 +263,11 @@ def client_settings(path: str | Path | None = None, node: str | None = None) -> 
     key_file = Path(str(raw.value(("darc_master", "key_file"))))
     port = _port(raw, ("darc_master", "port"))
     return ClientSettings(host, port, float(timeout), editor, key_file, raw.path, nodes)
+
+
+def reached_at(listening: str) -> str:
+    """Return the address at which this host reaches what listens at one of its own, or at all of them."""
+    return {_ALL_IPV4: "127.0.0.1", "::": "::1"}.get(listening, listening)
 
 
 def read_file(file: Path) -> dict[str, Any]:

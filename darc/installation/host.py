@@ -24,6 +24,8 @@ VOLATILE = ("tmpfs", "ramfs")
 CLOCK_ERROR_S = 0.1
 #: Folder on the disk of the system.
 ROOT = Path("/")
+#: Where processes share memory: looked at, not written.
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 # nosec B108
 #: State of the kernel's clock that nobody disciplines: TIME_ERROR of adjtimex(2).
 _TIME_ERROR = 5
 
@@ -85,7 +87,7 @@ def folder(path: Path, what: str) -> Finding:
     return ok(subject, text)
 
 
-def shared_memory(path: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 (looked at, not written)
+def shared_memory(path: Path = _SHARED_MEMORY) -> Finding:
     """Check the shared memory that processes coordinate themselves with."""
     if not os.access(path, os.W_OK | os.X_OK):
         return wrong("shared memory", f"{path} cannot be written; mount a tmpfs there with mode 1777")
@@ -141,7 +143,7 @@ def served_ports(config: Config) -> dict[str, tuple[str, int]]:
     for name in ("lofar_trigger", "voevent_generator"):
         if name in config.services:
             section = config.lofar_trigger if name == "lofar_trigger" else config.voevent_generator
-            found[f"queue of {name}"] = str(section.server_address), section.server_port
+            found[name] = str(section.server_address), section.server_port
     return found
 
 

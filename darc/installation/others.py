@@ -9,6 +9,7 @@ from typing import Any
 
 from darc import __version__
 from darc.config import Config
+from darc.config_files import reached_at
 from darc.errors import DARCError
 from darc.formats.node_details import NodeDetails, read_node_details
 from darc.installation.findings import Finding, ok, tried, warning, wrong
@@ -24,8 +25,7 @@ DETAILS = Request(command="details")
 
 def running_node(config: Config, timeout_s: float) -> NodeDetails | None:
     """Return what answers on the command port of this node, None if nobody does, or not as DARC does."""
-    address = config.darc_master.address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 (compared, not bound)
+    host = reached_at(config.darc_master.address)
     port = config.node.port if config.node else config.darc_master.port
     key_file = config.darc_master.key_file
     reply = sweep({"here": (host, port)}, DETAILS, timeout_s, key_file=key_file)["here"]
