@@ -21,6 +21,7 @@ help:
 	@echo "make test   the test suite"
 	@echo "make fuzz   100000 damaged inputs for every parser, about an hour; goes on where it was interrupted"
 	@echo "make bench  the figures that the README quotes, into benchmarks/results.json"
+	@echo "make docs   the documentation, into docs/_build/html"
 	@echo "make lint   style, types, import layers and bandit's look at security"
 	@echo "make clean  removes what the others made"
 	@echo "Options: ARGS=... for the program, JOBS=3 for tests at once, PYTHON=python3.12, VENV=.venv-3.12"
@@ -37,6 +38,11 @@ fuzz: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html $(ARGS)
+	@echo "docs/_build/html/index.html"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
