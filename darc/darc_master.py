@@ -22,7 +22,7 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.log_rotation import LogRotation
 from darc.network.authentication import gate_of
-from darc.network.command_protocol import Reply, Request, parse_request
+from darc.network.command_protocol import PROVEN_COMMANDS, Reply, Request, parse_request
 from darc.network.command_server import CommandServer
 from darc.node_metrics import node_metrics
 from darc.node_report import log_tail, node_details
@@ -157,7 +157,9 @@ class DARCMaster:
     def _answer(self, request: Request) -> Reply:
         status, message = self.process_message(request.service, request.command, request.payload)
         if request.command not in WATCHING:
-            self.logger.info("%s: %s %s", request, status, message)
+            # a configuration may hold keys
+            what = request.command if request.command in PROVEN_COMMANDS else request
+            self.logger.info("%s: %s %s", what, status, message)
         return Reply(status, message)  # type: ignore[arg-type]
 
     def parse_message(self, raw_message: str) -> Result:

@@ -66,5 +66,5 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
 
 def _print(found: Iterable[Finding]) -> None:
     """Print lines as they come, in columns that stand one below the other."""
-    rows = [(Cell(f"{f.grade:7}", _COLOURS[f.grade]), f"{f.subject:30}", f.text) for f in found]
+    rows = [(Cell(f"{f.grade:7}", _COLOURS[f.grade]), f"{f.subject:28}", f.text) for f in found]
     print(*table(("", "", ""), rows, style_of(sys.stdout)), sep="\n", flush=True)

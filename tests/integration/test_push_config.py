@@ -41,6 +41,8 @@ def test_nodes_take_a_configuration_or_keep_what_they_have(cluster: Cluster) -> 
     assert worker(0) in right.stdout
     assert yaml.safe_load(cluster.site_file.read_text())["logging"] == {"level": "error"}
     assert cluster.site_file.with_name("config.yaml.previous").read_text() == before
+    logs = "".join(path.read_text() for path in cluster.log_folder.glob("darc_master.*"))
+    assert "apply_config: Success" in logs and "logging" not in logs  # what is pushed may hold keys
 
     (cluster.folder / "darc" / "keys" / "command_port.key").rename(cluster.folder / "taken")
     refused = push(cluster, logging={"level": "debug"})
