@@ -229,6 +229,8 @@ def build_header(header: FilterbankHeader) -> bytes:
 
     """
     values: dict[str, Value] = {key: getattr(header, name) for key, name in _FIELDS.items()}
+    if not header.source_name:
+        del values["source_name"]  # sigpyproc takes an empty text for the end of the file
     if unknown := [key for key in header.extra if key not in _LAYOUTS or key in values]:
         raise FilterbankError(f"{shown(unknown[0])} cannot stand among the extra keys of a header")
     parts = [_encoded_text(_START)]

@@ -215,3 +215,10 @@ def test_real_headers(reference_data):
         header = parse_header((reference_data / "sigproc" / name).read_bytes()[:HEADER_BYTES_MAX])
         assert (header.nchan, header.nbit, header.source_name) == (832, nbit, "J0534+2200")
         assert (header.fch1_mhz, header.foff_mhz, header.tsamp_s) == (4030.0, -4.0, pytest.approx(512e-6))
+
+
+def test_a_header_without_a_source_has_no_empty_text():
+    # another reader, sigpyproc, takes an empty text for the end of the file
+    data = build_header(replace(HEADER, source_name=""))
+    assert b"source_name" not in data
+    assert parse_header(data).source_name == ""
