@@ -111,7 +111,11 @@ class DARCBase(multiprocessing.context.Process):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 (the hook of multiprocessing that starts a process)
         context: Any = multiprocessing.get_context(process_obj.start_method)
-        return context.Process._Popen(process_obj)
+        try:
+            return context.Process._Popen(process_obj)
+        except (EOFError, ConnectionError):
+            # the server that processes are forked from was killed; the next attempt starts another one
+            return context.Process._Popen(process_obj)
 
     # --- configuration -------------------------------------------------------------------------------------
 

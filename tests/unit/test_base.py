@@ -3,6 +3,8 @@
 import logging
 import queue
 import threading
+from multiprocessing.context import ForkServerProcess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -277,3 +279,19 @@ def test_work_that_is_due_is_done_although_messages_keep_coming(config_file):
     serve(service, *map(note, range(20)))
     assert service.done.count("due") >= 3
     assert [what for what in service.done if what != "due"] == list(range(20))
+
+
+# a kill of what processes are forked from
+def test_a_process_whose_fork_server_dies_is_started_from_the_next_one(monkeypatch):
+    attempts = []
+
+    def start(process):
+        attempts.append(process)
+        if len(attempts) == 1:
+            raise EOFError("unexpected EOF")
+        return "started"
+
+    monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(start))
+    process = SimpleNamespace(start_method="forkserver")
+    assert DARCBase._Popen(process) == "started"
+    assert attempts == [process, process]
