@@ -13,15 +13,17 @@ BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/made-by-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test fuzz bench lint clean
+.PHONY: help demo test fuzz chaos bench soak lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   a cluster, a fake telescope and one observation on this machine, about a minute"
 	@echo "make test   the test suite"
 	@echo "make fuzz   100000 damaged inputs for every parser, about an hour; goes on where it was interrupted"
+	@echo "make chaos  100 processes killed during observations, and what came of it; about ten minutes"
 	@echo "make bench  the figures that the README quotes, into benchmarks/results.json"
 	@echo "make docs   the documentation, into docs/_build/html"
+	@echo "make soak   1000 observations in a row: nothing may grow"
 	@echo "make lint   style, types, import layers and bandit's look at security"
 	@echo "make clean  removes what the others made"
 	@echo "Options: ARGS=... for the program, JOBS=3 for tests at once, PYTHON=python3.12, VENV=.venv-3.12"
@@ -36,6 +38,9 @@ test: $(INSTALLED)
 fuzz: $(INSTALLED)
 	nice -n 15 $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
 
+chaos: $(INSTALLED)
+	nice $(BIN)/python -m darc.simulation.chaos $(ARGS)
+
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
@@ -43,6 +48,9 @@ docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html $(ARGS)
 	@echo "docs/_build/html/index.html"
+
+soak: $(INSTALLED)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -55,7 +63,7 @@ lint: $(INSTALLED)
 	else echo "shellcheck is not installed: the shell scripts were not checked"; fi
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-output fuzz-output
+	rm -rf $(VENV) build dist *.egg-info demo-output fuzz-output chaos-output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
