@@ -22,6 +22,8 @@ version = release = darc.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+# options begin with two hyphens
+smartquotes = False
 html_theme = "furo"
 html_title = f"DARC {release}"
 html_favicon = "../darc/web/static/icon.svg"

@@ -26,7 +26,7 @@ from darc.science.extraction import Detection, Extractor, Settings
 from darc.science.rfi import Cleaning
 from darc.simulation.amber import Amber
 from darc.simulation.filterbank_sky import FilterbankSky
-from darc.simulation.sky import CENTRAL_SB, Burst, Sky
+from darc.simulation.sky import Burst, Sky
 from docs import data_flow
 
 #: A burst for the extraction.
@@ -51,7 +51,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data-flow.svg").write_text(data_flow.svg(), encoding="utf-8")
     with mpl.rc_context(STYLE):
-        save(clustering(), folder / "clustering.svg")
+        save(clustering(), folder / "clustering.png")
         save(timing(), folder / "timing.svg")
         save(extraction(), folder / "extraction.png")
 
@@ -70,22 +70,25 @@ def triggers() -> NDArray[np.float64]:
         amber.rows(batch, instance) for batch in range(amber.nbatch) for instance in range(len(amber.plans))
     ]
     columns = ("DM", "SNR", "time", "integration_step", "beam_id")
-    found = np.concatenate([np.column_stack([each[name] for name in columns]) for each in rows])
-    central: NDArray[np.float64] = found[found[:, 4] == CENTRAL_SB]
-    return central
+    found = [np.column_stack([each[name] for name in columns]) for each in rows]
+    return np.concatenate(found)
 
 
 def clustering() -> Figure:
     """Draw AMBER's triggers of two bursts, grouped in both ways."""
     found = triggers()
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.4), sharey=True, layout="constrained")
+    # synthesised beams show the same, but for their brightness
+    _, distinct = np.unique(found[:, [0, 2]], axis=0, return_index=True)
+    shown = found[distinct]
+    shown = shown[(abs(shown[:, 2] - 4.1) < 0.5) & (abs(shown[:, 0] - 350) < 110)]
     methods: tuple[Method, ...] = ("windows", "linked")
     for ax, method in zip(axes, methods, strict=True):
         groups = cluster(found, window=1.0, origin=0.0, method=method)
         ax.scatter(
-            found[:, 2],
-            found[:, 0],
-            s=4 + found[:, 1] / 4,
+            shown[:, 2],
+            shown[:, 0],
+            s=4 + shown[:, 1] / 4,
             color=GREY,
             linewidths=0,
             label="trigger of AMBER",
