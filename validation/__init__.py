@@ -1,0 +1,1 @@
+"""Whether the numbers are right: comparisons with independent references; see `validation.run`."""

@@ -1,0 +1,307 @@
+"""Files and messages, read by other programs than ours."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import h5py
+import numpy as np
+from lxml import etree
+
+from darc.definitions import ARTS
+from darc.formats import candidate as candidates
+from darc.formats import voevent
+from darc.formats.voevent import FRBEvent
+from darc.simulation.filterbank_sky import FilterbankSky
+from darc.simulation.filterbank_writer import FilterbankWriter, filterbank_file, filterbank_header
+from darc.simulation.sky import Burst, Sky
+from validation.result import Check, Section, Table
+
+#: Names, UCDs and units of the FRB VOEvent standard (Petroff et al. 2017, arXiv:1710.08155) that CHIME/FRB's
+#: public detections use, too.
+STANDARD = {
+    "sampling_time": ("time.resolution", "ms"),
+    "bandwidth": ("instr.bandwidth", "MHz"),
+    "centre_frequency": ("em.freq;instr", "MHz"),
+    "npol": ("", None),
+    "bits_per_sample": ("", None),
+    "tsys": ("phot.antennaTemp", "K"),
+    "backend": ("", None),
+    "dm": ("phys.dispMeasure", "pc/cm^3"),
+    "dm_error": ("stat.error;phys.dispMeasure", "pc/cm^3"),
+    "snr": ("stat.snr", None),
+}
+GROUPS = ["observatory parameters", "event parameters", "advanced parameters"]
+#: A small instrument, so that files are small; both kinds of reader know nothing of it.
+SMALL = replace(ARTS, nchan=96, ntab=2, nsynthesised_beam=3, nsubband=16, samples_per_batch=2000)
+START_UNIX = 1558223472.64
+
+EVENT = FRBEvent(
+    institute="nl.astron",
+    instrument="apertif",
+    contact_name="Observers",
+    contact_email="a@example.org",
+    observatory="WSRT",
+    created=datetime(2019, 5, 18, 23, 52, 1, tzinfo=UTC),
+    test=True,
+    arrival_time=datetime(2019, 5, 18, 23, 51, 23, 87545, tzinfo=UTC),
+    ra_deg=83.633,
+    dec_deg=22.0145,
+    importance=0.1,
+    importance_description="S/N",
+    semi_major_arcmin=15.0,
+    semi_minor_arcmin=15.0,
+    rotation_angle_deg=-16.1,
+    sampling_time_ms=0.08192,
+    bandwidth_mhz=300.0,
+    nchan=1536,
+    centre_freq_mhz=1369.6,
+    npol=2,
+    nbit=8,
+    gain_k_per_jy=0.87,
+    tsys_k=85.0,
+    backend="ARTS",
+    beam=4,
+    dm=565.1,
+    dm_error=0.8,
+    width_ms=0.8192,
+    snr=25.0,
+    flux_jy=3.552,
+    gl_deg=184.6,
+    gb_deg=-5.8,
+    mw_dm_limit=243.07,
+    galactic_model="YMW16",
+)
+
+#: What sigpyproc makes of a file, as a program of its own: it needs another version of numpy than we do.
+SIGPYPROC = """
+import json, sys
+from sigpyproc.readers import FilReader
+fil = FilReader(sys.argv[1])
+block = fil.read_block(int(sys.argv[2]), int(sys.argv[3]))
+header = fil.header
+print(json.dumps({"data": block.data.astype(float).tolist() if hasattr(block, "data") else block.tolist(),
+  "nchans": header.nchans, "tsamp": header.tsamp, "fch1": header.fch1, "foff": header.foff,
+  "nsamples": header.nsamples, "tstart": header.tstart}))
+"""
+
+
+def measure(short: bool) -> Section:
+    """Write files and messages, and have them read."""
+    skipped: list[list[str]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checks = [*voevent_checks(skipped), *candidate_checks(folder), *filterbank_checks(folder, skipped)]
+    tables = [Table("Left out here", ("reader", "reason"), skipped)] if skipped else []
+    text = (
+        "Documents and files as the services and the simulator write them. Names, UCDs and units of a "
+        "VOEvent are compared with those that CHIME/FRB's public detections share with the standard."
+    )
+    return Section("Formats", text, checks, tables)
+
+
+def voevent_checks(skipped: list[list[str]]) -> list[Check]:
+    """Read a VOEvent with the schema, voevent-parse and Comet."""
+    document = voevent.build(EVENT)
+    voevent.validate(document)
+    root = etree.fromstring(document)
+    params = {param.get("name"): param for param in root.findall("What/Group/Param")}
+    groups = [group.get("name") for group in root.findall("What/Group")]
+    wrong = [
+        name
+        for name, (ucd, unit) in STANDARD.items()
+        if params[name].get("ucd") != ucd or (unit is not None and params[name].get("unit") != unit)
+    ]
+    checks = [
+        Check("VOEvent against the schema of VOEvent 2.0", "errors of lxml", 0, 0),
+        Check(
+            "VOEvent: names, UCDs and units that differ",
+            f"{len(STANDARD)} of the standard, as CHIME/FRB has them",
+            len(wrong),
+            0,
+        ),
+        Check(
+            "VOEvent: groups that differ",
+            "those of the standard",
+            sum(a != b for a, b in zip(groups, GROUPS, strict=True)),
+            0,
+        ),
+    ]
+    for reader, read in (("voevent-parse", _by_voevent_parse), ("Comet", _by_comet)):
+        try:
+            checks.append(
+                Check(f"VOEvent: values that {reader} reads otherwise", "what was written", read(document), 0)
+            )
+        except ImportError as error:
+            skipped.append([reader, f"not installed for this Python: {error}"])
+    return checks
+
+
+def _by_voevent_parse(document: bytes) -> int:
+    import voeventparse  # noqa: PLC0415
+
+    event = voeventparse.loads(document)
+    found = voeventparse.get_grouped_params(event)
+    place = voeventparse.get_event_position(event)
+    time = voeventparse.get_event_time_as_utc(event)
+    same = [
+        voeventparse.valid_as_v2_0(event),
+        event.attrib["ivorn"] == EVENT.ivorn,
+        float(found["event parameters"]["dm"]["value"]) == EVENT.dm,
+        float(found["event parameters"]["flux"]["value"]) == EVENT.flux_jy,
+        (place.ra, place.dec, place.err) == (EVENT.ra_deg, EVENT.dec_deg, EVENT.semi_major_arcmin / 60),
+        time == EVENT.arrival_time,
+    ]
+    return same.count(False)
+
+
+def _by_comet(document: bytes) -> int:
+    from comet import utility  # noqa: PLC0415
+    from comet.validator import CheckIVOID, CheckSchema  # noqa: PLC0415
+
+    event = utility.xml_document(document)
+    schema = next(Path(utility.__file__).parents[1].rglob("VOEvent-v2.0.xsd"))
+    # as its validator does in a thread; both raise if they refuse the document
+    CheckSchema(str(schema)).schema.assertValid(event.element)
+    CheckIVOID()(event)
+    same = utility.parse_ivoid(event.element.attrib["ivorn"])[0] == EVENT.institute
+    return int(not same)
+
+
+def candidate_checks(folder: Path) -> list[Check]:
+    """Read a candidate with plain h5py, by the names of the documentation."""
+    rng = np.random.default_rng(1)
+    freq_time = rng.standard_normal((64, 64)).astype(np.float32)
+    dm_time = rng.standard_normal((64, 64)).astype(np.float32)
+    written = candidates.Candidate(
+        data_freq_time=freq_time,
+        data_dm_time=dm_time,
+        dms=np.linspace(100.0, 120.0, 64),
+        tsamp_s=81.92e-6,
+        sb=35,
+        dm=110.0,
+        snr=12.5,
+        toa_s=3.25,
+        downsamp=10,
+        dm_amber=110.2,
+        snr_amber=11.5,
+        toa_amber_s=3.2501,
+        downsamp_amber=25,
+        nsamp_bin=5,
+    )
+    path = candidates.write(folder / "data", written)
+    expected: dict[str, Any] = {
+        "nfreq": 64,
+        "ntime": 64,
+        "ndm": 64,
+        "sb": 35,
+        "dm": 110.0,
+        "snr": 12.5,
+        "toa": 3.25,
+        "downsamp": 10,
+        "dm_amber": 110.2,
+        "snr_amber": 11.5,
+        "toa_amber": 3.2501,
+        "downsamp_amber": 25,
+    }
+    with h5py.File(path) as file:
+        wrong = [key for key, value in expected.items() if not np.isclose(file.attrs[key], value)]
+        arrays = max(
+            np.abs(file["data_freq_time"][:] - freq_time).max(),
+            np.abs(file["data_dm_time"][:] - dm_time).max(),
+        )
+    return [
+        Check(
+            "candidate: attributes that plain h5py reads otherwise",
+            f"{len(expected)} as documented",
+            len(wrong),
+            0,
+        ),
+        Check("candidate: arrays", "what was written", float(arrays), 0.0),
+    ]
+
+
+def filterbank_checks(folder: Path, skipped: list[list[str]]) -> list[Check]:
+    """Read files of the simulator with other programs."""
+    sky = FilterbankSky(Sky(3 * SMALL.batch_s, (Burst(0.1, 20.0, 60.0, 5, 1),)), seed=1, instrument=SMALL)
+    FilterbankWriter(folder, 0, sky, start_unix=START_UNIX, speed=float("inf")).run()
+    path, first, number = filterbank_file(folder, 0, 0), 1234, 500
+    data, header = sky.block(0, first, number), filterbank_header(SMALL, START_UNIX)
+    expected = {
+        "nchans": header.nchan,
+        "tsamp": header.tsamp_s,
+        "fch1": header.fch1_mhz,
+        "foff": header.foff_mhz,
+        "nsamples": sky.nbatch * SMALL.samples_per_batch,
+        "tstart": header.tstart_mjd,
+    }
+    checks = []
+    for reader, read in (("your", _by_your), ("sigpyproc", _by_sigpyproc)):
+        try:
+            block, found = read(path, first, number)
+        except (ImportError, FileNotFoundError) as error:
+            skipped.append([reader, str(error)])
+            continue
+        wrong = [key for key, value in expected.items() if not np.isclose(found[key], value, rtol=1e-12)]
+        difference = np.abs(block.astype(int) - data).max() if block.shape == data.shape else np.inf
+        checks += [
+            Check(
+                f"filterbank: samples as {reader} reads them",
+                "what the simulator made",
+                float(difference),
+                0.0,
+            ),
+            Check(
+                f"filterbank: header fields that {reader} reads otherwise",
+                f"{len(expected)} fields",
+                len(wrong),
+                0,
+            ),
+        ]
+    return checks
+
+
+def _by_your(path: Path, first: int, number: int) -> tuple[np.ndarray, dict[str, float]]:
+    folder = os.environ.get("DARC_TEST_YOUR")
+    if not folder:
+        raise ImportError("pip install --no-deps --target FOLDER your, and set DARC_TEST_YOUR to that folder")
+    # only its reader of SIGPROC files, which needs numpy alone
+    package = ModuleType("your")
+    package.__path__ = [f"{folder}/your"]
+    sys.modules["your"] = package
+    reader = importlib.import_module("your.formats.pysigproc").SigprocFile(str(path))
+    found = {
+        "nchans": reader.nchans,
+        "tsamp": reader.tsamp,
+        "fch1": reader.fch1,
+        "foff": reader.foff,
+        "nsamples": reader.nspectra(),
+        "tstart": reader.tstart,
+    }
+    return np.asarray(reader.get_data(first, number)[:, 0]), found
+
+
+def _by_sigpyproc(path: Path, first: int, number: int) -> tuple[np.ndarray, dict[str, float]]:
+    python = os.environ.get("DARC_TEST_SIGPYPROC")
+    if not python:
+        raise ImportError(
+            "make an environment with Python 3.12 or later and sigpyproc, set DARC_TEST_SIGPYPROC to its "
+            "python"
+        )
+    command = [python, "-c", SIGPYPROC, str(path), str(first), str(number)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if answer.returncode:
+        raise RuntimeError(f"sigpyproc failed: {answer.stderr[-500:]}")
+    found: dict[str, Any] = json.load(io.StringIO(answer.stdout.splitlines()[-1]))
+    return np.array(found["data"]).T, found

@@ -1,0 +1,164 @@
+"""Run the validations and write docs/validation.md.
+
+Usage: python -m validation.run [--short] [--jobs N] [NAME ...]
+
+A validation is a module of this folder with a function `measure(short: bool) -> Section`. Each runs in a
+process of its own, `--jobs` of them at once (2 unless said otherwise). `--short` takes one or two minutes and
+leaves out most of the bursts. The page is written only when all ran in full. The exit code is 1 if a bound
+was exceeded or a validation failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import importlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from validation.mended import MENDED
+from validation.result import Section, markdown
+
+FOLDER = Path(__file__).resolve().parent
+PAGE = FOLDER.parent / "docs" / "validation.md"
+LONGEST_S = 2700.0
+HEADINGS = ("quantity", "reference", "found", "bound")
+#: The longest first, so that the others fit beside it; then in the order of the page.
+FIRST = "detection"
+ORDER = ("grouping", "detection", "amber_model", "arrival_times", "sky", "dispersion", "galaxy", "formats")
+
+
+class ValidationError(Exception):
+    """A validation gave no result; the message says why."""
+
+
+def validations() -> list[str]:
+    """Return the names of the modules of this folder that have a function `measure`."""
+
+    def measures(path: Path) -> bool:
+        nodes = ast.parse(path.read_text()).body
+        return any(isinstance(node, ast.FunctionDef) and node.name == "measure" for node in nodes)
+
+    found = [path.stem for path in FOLDER.glob("*.py") if measures(path)]
+    return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def run(name: str, short: bool) -> Section:
+    """Return the result of one validation, which runs in a process group of its own.
+
+    Raises:
+        ValidationError: it ended with an error, took too long, or gave something else
+
+    """
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "section.json"
+        command = [sys.executable, "-m", "validation.run", "--into", str(output), name]
+        process = subprocess.Popen(
+            [*command, *(["--short"] if short else [])],
+            cwd=FOLDER.parent,
+            stdout=sys.stderr,
+            start_new_session=True,
+            # each has one core; threads of numerical libraries would only disturb the others
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        try:
+            code = process.wait(LONGEST_S)
+        except subprocess.TimeoutExpired:
+            raise ValidationError(f"took longer than {LONGEST_S:.0f} s") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if code != 0:
+            raise ValidationError(f"ended with exit code {code}, see above")
+        section = Section.from_dict(json.loads(output.read_text()))
+    print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return section
+
+
+def run_all(
+    names: Sequence[str], short: bool, jobs: int
+) -> tuple[dict[str, Section], dict[str, ValidationError]]:
+    """Run validations, some at once; return the results and the failures."""
+    sections, failures = {}, {}
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {
+            name: pool.submit(run, name, short) for name in sorted(names, key=lambda name: name != FIRST)
+        }
+        for name in names:
+            try:
+                sections[name] = futures[name].result()
+            except ValidationError as error:
+                failures[name] = error
+    return sections, failures
+
+
+def shown(sections: Sequence[Section]) -> str:
+    """Return the sections as text of the page."""
+    parts = []
+    for section in sections:
+        parts += [f"## {section.title}", section.text]
+        if section.checks:
+            parts.append(markdown(HEADINGS, [check.cells() for check in section.checks]))
+        for table in section.tables:
+            parts += [f"{table.title}:", markdown(table.headings, table.rows)]
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def page(sections: Sequence[Section]) -> str:
+    """Return all of the page."""
+    number = sum(len(section.checks) for section in sections)
+    passed = sum(check.passed for section in sections for check in section.checks)
+    intro = (
+        "What the system computes, compared with independent references. `make validate` writes this page, "
+        "and fails if a bound is exceeded; `make validate ARGS=--short` is what `.ci/run` does. "
+        f"{passed} of {number} comparisons are within their bounds (Python {platform.python_version()}, "
+        f"{platform.machine()})."
+    )
+    mended = markdown(
+        ("found wrong", "mended", "test"), [(each.wrong, each.mended, each.test) for each in MENDED]
+    )
+    parts = ["# Validation", intro, shown(sections), "## Found wrong and mended", mended]
+    return "\n\n".join(parts) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the named validations, or all; return the exit code."""
+    parser = argparse.ArgumentParser(prog="validation.run", description="Are the numbers right?")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known := validations()))
+    parser.add_argument("--short", action="store_true", help="a minute or two, with fewer bursts")
+    parser.add_argument("--jobs", type=int, default=2, help="validations at once")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(known):
+        parser.error(f"no validation {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if options.into:
+        section = importlib.import_module(f"validation.{options.names[0]}").measure(options.short)
+        options.into.write_text(json.dumps(section.as_dict(), default=float))
+        return 0
+    names = options.names or known
+    sections, failures = run_all(names, options.short, options.jobs)
+    print(shown(list(sections.values())))
+    for name, failure in failures.items():
+        print(f"FAILED {name}: {failure}")
+    exceeded = [check for section in sections.values() for check in section.checks if not check.passed]
+    for check in exceeded:
+        print("EXCEEDED", " | ".join(check.cells()))
+    if not (options.names or options.short or failures):
+        PAGE.write_text(page(list(sections.values())), encoding="utf-8")
+    return 1 if failures or exceeded else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
