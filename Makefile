@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/made-by-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test fuzz chaos bench soak lint clean
+.PHONY: help demo test fuzz chaos bench validate soak lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make fuzz   100000 damaged inputs for every parser, about an hour; goes on where it was interrupted"
 	@echo "make chaos  100 processes killed during observations, and what came of it; about ten minutes"
 	@echo "make bench  the figures that the README quotes, into benchmarks/results.json"
+	@echo "make validate  are the numbers right? docs/validation.md; ARGS=--short: two minutes"
 	@echo "make docs   the documentation, into docs/_build/html"
 	@echo "make soak   1000 observations in a row: nothing may grow"
 	@echo "make lint   style, types, import layers and bandit's look at security"
@@ -51,6 +52,9 @@ docs: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+validate: $(INSTALLED)
+	$(BIN)/python -m validation.run $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
