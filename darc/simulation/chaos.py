@@ -52,7 +52,7 @@ SMALL = {
 }
 INSTRUMENT = Instrument(**SMALL)  # type: ignore[arg-type]
 #: Time in s between the commands of the scheduler and the start of the data, and after their end.
-LEAD_S, TAIL_S = 7.0, 3.0
+LEAD_S, TAIL_S = 4.0, 3.0
 #: Time in s between two bursts, and longest time in s for the results.
 SPACING_S, RESULTS_S = 2.5, 60.0
 #: File that marks a folder as one of ours.
@@ -148,7 +148,7 @@ class Campaign:
                 "mail": {"retry_interval": 1.0},
                 "darc_master": {
                     "mode": "real-time",
-                    "setup_time": LEAD_S - 3.0,
+                    "setup_time": LEAD_S - 1.0,
                     # they die far more often than what is taken for a defect
                     "restart_backoff_min": 0.1,
                     "restart_backoff_max": 0.5,
@@ -293,7 +293,7 @@ def report(plan: Plan, campaign: Campaign, undisturbed: Arrived, disturbed: Sequ
 
 
 def _line(what: str, columns: Sequence[object], rule: str) -> str:
-    return f"{what:14}" + "".join(f"{column!s:>10}" for column in columns) + f"  {rule}"
+    return f"{what:14}" + "".join(f"{column!s:>11}" for column in columns) + f"  {rule}"
 
 
 _COLUMNS = ("expected", "arrived", "repeated", "missing", "excused", "unexpected")
