@@ -80,7 +80,11 @@ def measure(short: bool) -> Section:
     number, nobs, duration_s = SHORT if short else FULL
     todo = [(seed, number // nobs, duration_s) for seed in range(nobs)]
     with ProcessPoolExecutor(min(2, nobs), mp_context=get_context("forkserver")) as pool:
-        outcomes = list(pool.map(observe, todo))
+        return assessed(list(pool.map(observe, todo)))
+
+
+def assessed(outcomes: Sequence[Outcome]) -> Section:
+    """Put the outcomes of all observations together."""
     stages = np.array([stage for outcome in outcomes for stage in outcome.stages])
     snr = np.array([each for outcome in outcomes for each in outcome.snr])
     windows = np.array([each for outcome in outcomes for each in outcome.windows])

@@ -45,13 +45,15 @@ class BatchBorders:
     def take(self, batch: Batch, now: float) -> Floats:
         """Return what is to be grouped when a batch is there, shape (n, 5): DM, S/N, time, width, SB.
 
+        After the last batch, `release` has the rest.
+
         Args:
             batch: With rows of shape (n, 5); batches come in their order. What comes late does not wait.
             now: Monotonic time in s.
 
         """
         rows = np.concatenate([self.release(), batch.rows])
-        if batch.late or batch.reason == "flush":
+        if batch.late:
             return rows
         waits = may_go_on(rows, (batch.number + 1) * self._instrument.batch_s, self._instrument)
         self._waiting = rows[waits]

@@ -4,6 +4,7 @@ import errno
 import os
 import queue
 import shutil
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from darc.definitions import Instrument
 from darc.errors import DARCError
 from darc.formats import candidate as candidates
 from darc.formats.amber import header
+from darc.formats.amber_config import count_instances
 from darc.formats.filterbank import build_header
 from darc.formats.parset import load_obs_config
 from darc.formats.results import parse_pulses
@@ -283,6 +285,28 @@ def test_rows_become_clusters_within_the_limits(step):
     grouped = group(step(Clustering, clustering=LIMITS), header(), *rows)
     assert grouped.clusters == ((100.0, 12.0, 1.0, 4, 35),)
     assert (grouped.rows, grouped.header_seen, grouped.finished) == (6, True, True)
+
+
+@pytest.mark.parametrize(("method", "number"), [("linked", 1), ("windows", 2)])
+def test_a_burst_on_the_border_of_two_batches_is_one_linked_cluster(step, method, number):
+    border_s = 3 * INSTRUMENT.batch_s
+    one = step(Clustering, clustering=f"dm_min: 20, method: {method}")
+    rows = row(101, 12, border_s - 0.002, width=1), row(100, 30, border_s + 0.0005, width=1)
+    assert len(group(one, header(), *rows).clusters) == number
+
+
+def test_what_waits_for_the_next_batch_is_told_when_that_does_not_come(step):
+    border_s = 3 * INSTRUMENT.batch_s
+    one = step(Clustering, clustering="dm_min: 20, method: linked")
+    rows = row(100, 12, border_s - 0.002, width=1), row(300, 15, border_s + 3.0)
+    for instance in range(count_instances(one.beam.obs_config["amber_config"])):  # all are beyond the batch
+        one.process_command({"command": "trigger", "trigger": [*rows[instance > 0 :]], "step": instance + 1})
+    one.do_what_is_due()
+    assert answer(one).clusters == ()
+    assert 0 < one.due_in() < 10
+    one.monotonic = lambda: time.monotonic() + 100.0
+    one.do_what_is_due()
+    assert [cluster[0] for cluster in answer(one).clusters] == [100.0]
 
 
 def test_minus_one_is_no_limit(step):

@@ -15,9 +15,9 @@ BORDER_S = 3 * ARTS.batch_s
 PATIENCE_S = 0.5
 
 
-def batch(number, *rows, late=False, reason="complete"):
+def batch(number, *rows, late=False):
     triggers = np.array(rows, dtype=float).reshape(-1, 5)
-    return SimpleNamespace(number=number, rows=triggers, late=late, reason=reason)
+    return SimpleNamespace(number=number, rows=triggers, late=late)
 
 
 def trigger(time, snr=10.0, dm=500.0, width=10.0):
@@ -66,9 +66,8 @@ def test_what_waits_can_be_had_when_there_is_no_next_batch(borders):
     assert len(borders.release()) == 0
 
 
-@pytest.mark.parametrize("how", [{"late": True}, {"reason": "flush"}])
-def test_nothing_waits_after_the_end_or_when_the_batch_came_late(borders, how):
-    assert len(borders.take(batch(2, trigger(BORDER_S - 0.001), **how), 100.0)) == 1
+def test_nothing_waits_when_the_batch_came_late(borders):
+    assert len(borders.take(batch(2, trigger(BORDER_S - 0.001), late=True), 100.0)) == 1
     assert borders.deadline is None
 
 

@@ -89,6 +89,13 @@ def test_time_windows_count_from_the_start_of_the_observation():
     assert new.clusters.time.tolist() == [6.99, 7.01]
 
 
+def test_triggers_are_grouped_as_configured():
+    pair = (900.0, 25.0, 7.1, 1, 35), (901.0, 24.0, 7.4, 1, 35)
+    for method, number in (("windows", 1), ("linked", 2)):
+        (new,) = groups(replace(UNKNOWN, clustering_method=method), *pair)
+        assert len(new.clusters) == number
+
+
 def test_the_sb_filter_is_applied_if_wanted():
     lone = [(900.0, 25.0, 7.0, 1, 35)]
     periodic = [(900.0, 25.0 - abs(sb - 35) / 9, 7.0, 1, sb) for sb in (11, 23, 35, 47, 59)]
