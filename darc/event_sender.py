@@ -86,8 +86,8 @@ class EventSender:
         inherited = []
         for event, outcome in self._events.open_events():
             if outcome == sent_log.SENDING and not self._receiver.repeat:
-                self._write(event, sent_log.UNKNOWN, "the service ended while it was being sent")
                 self._receiver.lost_sight_of(event)
+                self._write(event, sent_log.UNKNOWN, "the service ended while it was being sent")
             else:
                 inherited.append((event, self._clock() - event.unix))
         self._count(len(inherited))
@@ -133,8 +133,9 @@ class EventSender:
             self.settle(event, sent_log.FAILED, str(error))
             raise
         self._told = ""
-        self.settle(event, sent_log.SENT, taken_by)
+        # what follows comes first: who is killed here has it follow twice rather than never
         self._receiver.after_sending(event)
+        self.settle(event, sent_log.SENT, taken_by)
 
     def settle(self, event: Event, outcome: str, reason: str) -> None:
         """Write down, and count, what has become of an event."""
