@@ -311,9 +311,11 @@ class DARCBase(multiprocessing.context.Process):
             self.logger.info("%s ends, which is not the one that runs here", observation_label(obs_config))
             return
         abort = {"abort": True} if message.get("abort") else {}
-        self.logger.info("%s the observation", "aborting" if abort else "stopping")
         self._joined = None
-        self.stop_observation(obs_config, **abort)
+        # a service that works on several may have named another one in its lines
+        with logs.observation_of_thread(*observation_names(obs_config or self.obs_config)):
+            self.logger.info("%s the observation", "aborting" if abort else "stopping")
+            self.stop_observation(obs_config, **abort)
         logs.set_observation(None)
 
     def _get_attribute(self, command: dict[str, Any]) -> None:
