@@ -38,7 +38,7 @@ PLANS = tuple(SearchPlan(500.0 + 0.2 * instance, 0.6, 2048) for instance in rang
 #: Batches without interference before and after the storm, and batches from burst to burst.
 CALM, BURST_EVERY = 5, 4
 #: Longest time in s after the storm for everything to be processed.
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 LOOK_S = 1.0
 
 

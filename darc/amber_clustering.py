@@ -141,6 +141,7 @@ class AMBERClustering(DARCBase):
             DARCError: the observation's configuration lacks what is needed
         """
         self.stop_observation()
+        self._log.close()  # also one of an observation whose start was refused
         self._intake = None
         super().start_observation(obs_config, reload)
         self._connect()

@@ -362,3 +362,17 @@ def test_a_successor_waits_for_the_end_of_its_predecessor(node, monkeypatch):
     assert waits
     node.settle()
     assert len(node.outcome()["lofar"]) == 1
+
+
+def test_an_observation_that_was_refused_does_not_hold_up_the_next_one(node, monkeypatch):
+    node = node()
+    monkeypatch.setattr("darc.decisions.time.sleep", lambda _: pytest.fail("waits for itself"))
+    start = {"command": "start_observation", "obs_config": node.obs_config, "resume": False, "reload": False}
+    settings = Path(node.obs_config["amber_config"])
+    content = settings.read_text()
+    for text in ("damaged", content):
+        settings.write_text(text)
+        node.service._handle(start)
+    burst(node)
+    node.settle()
+    assert len(node.outcome()["lofar"]) == 1
