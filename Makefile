@@ -24,7 +24,7 @@ help:
 	@echo "make bench  the figures that the README quotes, into benchmarks/results.json"
 	@echo "make validate  are the numbers right? docs/validation.md; ARGS=--short: two minutes"
 	@echo "make docs   the documentation, into docs/_build/html"
-	@echo "make soak   1000 observations in a row: nothing may grow"
+	@echo "make soak   1000 observations in a row: nothing may grow; half an hour"
 	@echo "make lint   style, types, import layers and bandit's look at security"
 	@echo "make clean  removes what the others made"
 	@echo "Options: ARGS=... for the program, JOBS=3 for tests at once, PYTHON=python3.12, VENV=.venv-3.12"
@@ -51,7 +51,7 @@ docs: $(INSTALLED)
 	@echo "docs/_build/html/index.html"
 
 soak: $(INSTALLED)
-	$(BIN)/python -m benchmarks.soak $(ARGS)
+	nice $(BIN)/python -m benchmarks.soak $(ARGS)
 
 validate: $(INSTALLED)
 	$(BIN)/python -m validation.run $(ARGS)
