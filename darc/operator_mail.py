@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from darc.config import Config
-from darc.network.mail import MailError, build_mail
-from darc.network.mail_spool import MailSpool, open_spool
+
+if TYPE_CHECKING:
+    from darc.network.mail_spool import MailSpool
 
 #: Longest time in s that the end of the master waits for mails; what is unsent then waits on disk.
 CLOSING_S = 2.0
@@ -19,7 +21,7 @@ Its last lines say what is wrong:
 
     {log_file}
 
-Mend that, then start it there: darc start {service}
+Mend that, then start it there: darc --service {service} start
 """
 
 
@@ -35,12 +37,16 @@ class OperatorMail:
         self._logger = logging.getLogger("darc.master")
         self._spool: MailSpool | None = None
         if config.darc_master.email_settings.to:
+            from darc.network.mail_spool import open_spool  # noqa: PLC0415 (slow, and most do without)
+
             self._spool = open_spool(config, self._logger)
 
     def given_up(self, service: str, cause: str) -> None:
         """Tell that a service is given up."""
         if self._spool is None:
             return
+        from darc.network.mail import MailError, build_mail  # noqa: PLC0415
+
         config = self._config
         node = config.node.name if config.node else "unknown"
         text = _TEXT.format(

@@ -4,7 +4,6 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from darc import operator_mail as module
 from darc.config import load_config
 from darc.network.mail import MailError
 from darc.operator_mail import OperatorMail
@@ -28,7 +27,7 @@ class Spool:
 @pytest.fixture
 def mail(tmp_path, monkeypatch):
     spool = Spool()
-    monkeypatch.setattr(module, "open_spool", lambda *_: spool)
+    monkeypatch.setattr("darc.network.mail_spool.open_spool", lambda *_: spool)
 
     def mail(to):
         (tmp_path / "site.yaml").write_text(
@@ -50,7 +49,7 @@ def test_a_mail_says_which_service_is_given_up_why_and_where_to_look(mail):
     assert message["to"] == "night@example.org, day@example.org"
     assert message["subject"] == "DARC: processor of w is given up"
     text = message.get_body().get_content()
-    for part in ("killed by signal 9", "/var/log/darc/processor.log", "darc start processor"):
+    for part in ("killed by signal 9", "/var/log/darc/processor.log", "darc --service processor start"):
         assert part in text
     assert operators.spool.closed
 

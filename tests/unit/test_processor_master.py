@@ -71,7 +71,7 @@ class World:
     def close(self, timeout_s):
         pass
 
-    def problem_of(self, worker, task_id, timeout_s):
+    def problem_of(self, worker, task_id, timeout_s, key_file):
         self.asked.append((self.now - self.end, worker.name))
         return self.problems.get(worker.name, "")
 
