@@ -37,7 +37,7 @@ class Made:
         versions: of what trained them
         duration_s: of all of it
         jobs: processes at once
-        drawn: what the duration is made of
+        cpu_s: training of each network alone, on one core
         training, validation: how many candidates there were of each kind
         calibration: of each network: factor and summand of the logarithm of the odds
         sizes: of the files in bytes
@@ -48,7 +48,7 @@ class Made:
     versions: str
     duration_s: float
     jobs: int
-    drawn: str
+    cpu_s: dict[str, float]
     training: str
     validation: str
     calibration: dict[str, tuple[float, float]]
@@ -160,8 +160,8 @@ def _made(name: str, made: Made) -> str:
     {made.command}
 
 with DARC {made.darc}, {made.versions}, in {made.duration_s / 60:.0f} minutes
-({made.jobs} processes; {made.drawn}). The same command gives the same weights on the
-same kind of machine.
+({made.jobs} processes, without what `--keep` had kept); this network took {made.cpu_s[name]:.0f} s of a core.
+The same command gives the same weights on the same kind of machine.
 
 - Training: {made.training}.
 - Calibration: {made.validation}.
@@ -234,12 +234,20 @@ def _real(name: str, judged: Judged) -> str:
         there, kept = one.there, one.kept[name]
         parts.append(
             f"`{there.name}` ({there.described}): {(kept >= _THRESHOLD).sum()} of {len(kept)} candidates "
-            f"at any time and DM, none of them a burst, were kept (highest probability {kept.max():.3f}). Of "
+            f"at any time and DM, none of them a burst, were kept (highest probability {kept.max():.3f}); "
+            f"{_bright(there, kept)}. Of "
             f"{there.number} bursts injected into it, {len(there.injected)} had S/N 5 and were judged, "
             f"{one.in_data[name]} of them kept; of the same bursts in noise of the same level and scatter "
             f"{len(there.in_noise)}, {one.in_noise[name]} of them kept."
         )
     return "\n\n".join(parts)
+
+
+def _bright(there: RealData, probability: Doubles) -> str:
+    """Say how many candidates the extraction would pass on, and how many of these would be kept."""
+    bright = np.array([one.snr for one in there.candidates]) >= second_sky.SNR_MIN
+    kept = int((bright & (probability >= _THRESHOLD)).sum())
+    return f"{bright.sum()} have the S/N of 5 that it takes, {kept} of them kept"
 
 
 def _limits(judged: Judged, figures: Figures) -> str:
@@ -262,6 +270,7 @@ def _limits(judged: Judged, figures: Figures) -> str:
             "",
             "- Where the delay over the band is shorter than the pulse, an impulse without dispersion looks\n"
             "  like a burst: the data cannot tell them apart, nor can this network.",
+            "- So does a sweep that follows the dispersion to within the width of the pulse.",
             "- It sees neither DM nor width nor S/N, only shapes.",
             f"- {off} of {int(judged.test.burst.sum())} bursts of the test set were not in the centre, since "
             "the extraction found something brighter;\n  they count as bursts above.",

@@ -36,7 +36,7 @@ class Recipe:
 
     Attributes:
         epochs: how often each image is seen
-        seed: of the first weights, the order of the images, and the noise
+        seed: of the first weights, the order of the images, and what is varied
     """
 
     epochs: int = 10
@@ -100,7 +100,10 @@ def fit(images: Floats, bursts: NDArray[np.bool_], recipe: Recipe) -> Network:
 
 
 def _varied(images: Any) -> Any:
-    """Return images with other noise, shifted, some with rows that are empty."""
+    """Return images with other noise, shifted, some with rows that are empty.
+
+    They are not turned upside down: at too high a DM, what is not dispersed bends to one side only.
+    """
     shift = int(torch.randint(-SHIFT, SHIFT + 1, ()))
     images = torch.roll(images, shift, 3) + NOISE * torch.randn_like(images)
     number, rows = images.shape[0], images.shape[2]

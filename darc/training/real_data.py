@@ -49,7 +49,7 @@ def read(path: Path, seed: int) -> RealData:
     Raises:
         DARCError: it is no filterbank file, or too short
     """
-    data, band = _samples(path)
+    data, band = samples(path)
     duration_s = len(data) * band.tsamp_s
     bottom = band.top_mhz - band.nchan * band.channel_width_mhz
     dm_max = _SWEEP_PART * duration_s / float(delay_s(1.0, bottom, band.top_mhz))
@@ -65,8 +65,12 @@ def read(path: Path, seed: int) -> RealData:
     return RealData(path.name, described, candidates, injected, in_noise, NINJECTED)
 
 
-def _samples(path: Path) -> tuple[NDArray[np.uint8], Band]:
-    """Return the data of a file, highest frequency first, and their band."""
+def samples(path: Path) -> tuple[NDArray[np.uint8], Band]:
+    """Return the data of a file, highest frequency first, and their band.
+
+    Raises:
+        DARCError: it is no filterbank file, or of a kind that is not used here
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_BYTES_MAX)
@@ -79,7 +83,7 @@ def _samples(path: Path) -> tuple[NDArray[np.uint8], Band]:
     if header.nbit > 8 or header.foff_mhz > 0:
         raise DARCError(f"{path}: only data of up to 8 bits with the highest frequency first are used here")
     raw = np.frombuffer(content, np.uint8, offset=header.header_bytes)
-    samples = unpack_samples(raw, header.nbit) if header.nbit < 8 else raw
-    nsample = len(samples) // header.nchan
-    data = samples[: nsample * header.nchan].reshape(nsample, header.nchan)
+    levels = unpack_samples(raw, header.nbit) if header.nbit < 8 else raw
+    nsample = len(levels) // header.nchan
+    data = levels[: nsample * header.nchan].reshape(nsample, header.nchan)
     return np.ascontiguousarray(data), Band(header.fch1_mhz, header.foff_mhz, header.nchan, header.tsamp_s)

@@ -151,13 +151,14 @@ def _view(rng: np.random.Generator) -> View:
     nchan = int(rng.choice([256, 384, 384, 512]))
     if rng.random() < 0.65:
         return View(
-            _instrument(ARTS.centre_freq_mhz(ARTS.min_freq_mhz) - ARTS.bandwidth_mhz / 2, 300.0, nchan)
+            instrument(ARTS.centre_freq_mhz(ARTS.min_freq_mhz) - ARTS.bandwidth_mhz / 2, 300.0, nchan)
         )
     low_mhz = logarithmic(rng, (300.0, 2500.0))
-    return View(_instrument(low_mhz, low_mhz * (logarithmic(rng, (1.1, 5.0)) - 1), nchan))
+    return View(instrument(low_mhz, low_mhz * (logarithmic(rng, (1.1, 5.0)) - 1), nchan))
 
 
-def _instrument(low_mhz: float, bandwidth_mhz: float, nchan: int) -> Instrument:
+def instrument(low_mhz: float, bandwidth_mhz: float, nchan: int) -> Instrument:
+    """Return a telescope with one beam and a band."""
     return replace(
         ARTS,
         ntab=1,

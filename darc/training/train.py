@@ -35,6 +35,26 @@ Doubles = NDArray[np.float64]
 
 _logger = logging.getLogger("darc.training")
 
+#: Options that are numbers: what the shipped models were trained with, and what they mean.
+DEFAULTS = {
+    "seed": 1,
+    "number": 8000,
+    "validation": 2000,
+    "test": 3000,
+    "noise": 1000,
+    "epochs": 10,
+    "jobs": 2,
+}
+_NUMBERS = {
+    "seed": "of all that is random",
+    "number": "candidates to train with",
+    "validation": "candidates to calibrate with",
+    "test": "candidates to measure with, of another simulation",
+    "noise": "candidates of pure noise to measure with",
+    "epochs": "how often each candidate is seen",
+    "jobs": "processes at once",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -43,13 +63,13 @@ class Trained:
     Attributes:
         content: the ONNX file
         calibration: factor and summand of the logarithm of the odds
-        duration_s: time it took
+        cpu_s: time it took, on one core
         versions: of what trained it
     """
 
     content: bytes
     calibration: tuple[float, float]
-    duration_s: float
+    cpu_s: float
     versions: str
 
 
@@ -75,16 +95,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "an ONNX file with a model card. Needs PyTorch: pip install 'darc[train]'.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where models and cards are written")
-    numbers = {
-        "seed": (1, "of all that is random"),
-        "number": (20000, "candidates to train with"),
-        "validation": (2000, "candidates to calibrate with"),
-        "test": (3000, "candidates to measure with, of another simulation"),
-        "noise": (1000, "candidates of pure noise to measure with"),
-        "epochs": (10, "how often each candidate is seen"),
-        "jobs": (2, "processes at once"),
-    }
-    for name, (default, text) in numbers.items():
+    for name, text in _NUMBERS.items():
+        default = DEFAULTS[name]
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} [{default}]")
     parser.add_argument(
         "--real", type=Path, nargs="*", default=[], metavar="FILE",
@@ -97,7 +109,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="keep what is drawn there, and take it from there the next time",
     )
     options = parser.parse_args(arguments)
-    for name in numbers:
+    for name in _NUMBERS:
         if getattr(options, name) < (0 if name in ("seed", "noise") else 1):
             parser.error(f"--{name} has to be at least 1")
     return options
@@ -107,7 +119,7 @@ def command(options: argparse.Namespace) -> str:
     """Return the command line that gives the same models, without what does not change them."""
     names = ("seed", "number", "validation", "test", "noise", "epochs")
     words = [f"--{name}={getattr(options, name)}" for name in names]
-    real = [str(path) for path in options.real]
+    real = [path.name for path in options.real]
     return shlex.join(["darc", "train", "darc/models", *words, *(["--real", *real] if real else [])])
 
 
@@ -133,7 +145,7 @@ def _train(options: argparse.Namespace) -> None:
         next(iter(trained.values())).versions,
         time.monotonic() - start,
         options.jobs,
-        "drawing was done before" if options.keep else "all that it does",
+        {name: one.cpu_s for name, one in trained.items()},
         card.counted(training),
         card.counted(validation),
         {name: one.calibration for name, one in trained.items()},
@@ -186,14 +198,14 @@ def train_one(
         from darc.training import network  # noqa: PLC0415
     except ImportError as error:
         raise DARCError(f"PyTorch is needed to train ({error}): pip install 'darc[train]'") from error
-    start = time.monotonic()
+    start = time.process_time()
     torch.set_num_threads(1)
     fitted = network.fit(images, burst, network.Recipe(epochs, seed))
     calibration = calibrate(network.log_odds(fitted, other_images), other_burst)
     properties = {"network": name, "darc": __version__, "seed": str(seed), "candidates": str(len(images))}
     content = network.to_onnx(fitted, SHAPES[name], calibration, properties)
     versions = f"Python {sys.version.split()[0]}, PyTorch {torch.__version__}, NumPy {np.__version__}"
-    return Trained(content, calibration, time.monotonic() - start, versions)
+    return Trained(content, calibration, time.process_time() - start, versions)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
