@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/made-by-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test fuzz chaos bench validate soak lint clean
+.PHONY: help demo test fuzz chaos bench docs validate soak lint clean
 .DELETE_ON_ERROR:
 
 help:
