@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from darc.science.clustering import cluster
+from darc.science.clustering import Method, cluster
 
 ROUNDS = 9
 #: Duration in s of the observations.
@@ -27,19 +27,27 @@ def measure() -> list[dict[str, object]]:
     return [
         figure("grouping of 10^6 triggers, 1 s windows", many, 0.3, window=1.0),
         figure("grouping of 10^6 triggers, 0.1 s windows", many, 0.3, window=0.1),
+        figure("the same, linked groups, 0.5 s", many, 2.0, window=0.5, method="linked"),
         figure(f"grouping of an observation ({len(few)} triggers)", few, 2e-3, window=1.0),
+        figure("the same, linked groups", few, 2e-2, window=1.0, method="linked"),
         figure("the same, with the SB filter", few, 2e-3, window=1.0, sb_filter=True),
     ]
 
 
 def figure(
-    name: str, triggers: NDArray[np.float64], target_s: float, *, window: float, sb_filter: bool = False
+    name: str,
+    triggers: NDArray[np.float64],
+    target_s: float,
+    *,
+    window: float,
+    sb_filter: bool = False,
+    method: Method = "windows",
 ) -> dict[str, object]:
     """Measure one grouping and its limit, in ms."""
     _, snr, times, _, _ = np.ascontiguousarray(triggers.T)
     return {
         "name": name,
-        "value": median_ms(partial(cluster, triggers, window=window, sb_filter=sb_filter)),
+        "value": median_ms(partial(cluster, triggers, window=window, sb_filter=sb_filter, method=method)),
         "unit": "ms",
         "target": target_s * 1e3,
         "better": "less",
