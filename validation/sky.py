@@ -104,7 +104,7 @@ def measure(short: bool) -> Section:
         "deflection, precession-nutation matrix, Earth rotation angle, polar motion, diurnal aberration. "
         "Both use UT1 - UTC and the pole of the same table, so that what the table does not know is in "
         "neither: beyond its last measured day UT1 is predicted, to 0.1 arcsec for some months. A place "
-        "that does not know the pole's motion is wrong by up to 0.6 arcsec, more than the bound of 0.5."
+        "that does not know the pole's motion is wrong by some 0.4 arcsec."
     )
     return Section("Sky", text, checks, [Table("Orientation of the Earth", ("", ""), rows)])
 
