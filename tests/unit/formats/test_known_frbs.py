@@ -25,7 +25,10 @@ def test_each_source_has_a_position_and_a_dm(load):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("FRB1: {ra: 01:58:00, dec: 65.7, dm: 348.8}", "FRB1: ra = '01:58:00': has to be a number from 0 to 360"),
+        (
+            "FRB1: {ra: 01:58:00, dec: 65.7, dm: 348.8}",
+            "FRB1: ra = '01:58:00': has to be a number from 0 to 360",
+        ),
         ("FRB1: {ra: 29.5, dec: 65.7}", "FRB1: has to hold the numbers ra, dec, dm"),
         ("FRB1: 348.8", "FRB1: has to hold the numbers ra, dec, dm"),
         ("FRB1: {ra: 29.5, dec: .nan, dm: 348.8}", "dec = nan: has to be a number from -90 to 90"),
