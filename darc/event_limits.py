@@ -7,9 +7,7 @@ from collections.abc import Iterable
 _HOUR_S = 3600.0
 
 
-def refusal(
-    now: float, times: Iterable[float], min_spacing_s: float, max_per_hour: int | None
-) -> str | None:
+def refusal(now: float, times: Iterable[float], min_spacing_s: float, max_per_hour: int | None) -> str | None:
     """Return why an event may not be sent now, with numbers; None if it may.
 
     Args:
