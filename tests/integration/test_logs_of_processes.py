@@ -1,5 +1,6 @@
 """Several processes write to one log, which is moved away again and again: every line is there, and whole."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -21,12 +22,12 @@ def test_no_line_is_lost_by_rotation(tmp_path: Path) -> None:
     log = tmp_path / "processor.log"
     command = [sys.executable, "-c", WRITER, str(log)]
     writers = [subprocess.Popen([*command, str(name), str(NLINE)]) for name in range(NPROCESS)]
-    nmoved = 0
+    places = (tmp_path / f"processor.log.other{number}" for number in itertools.count())
     while any(writer.poll() is None for writer in writers):
         # once by the master, once as logrotate does without create
-        nmoved += rotate(log, 20_000, 1000)
+        rotate(log, 20_000, 1000)
         if log.exists():
-            log.rename(tmp_path / f"processor.log.other{nmoved}")
+            log.rename(next(places))
     assert [writer.wait() for writer in writers] == [0] * NPROCESS
     written = [json.loads(line) for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
     found = sorted((int(line["node"]), int(line["message"].split()[0])) for line in written)
