@@ -126,7 +126,7 @@ class Campaign:
         """Observe once for each number of kills, and return what arrived each time."""
         with Receivers(self._folder, instrument=INSTRUMENT) as receivers:
             with RestartedCluster(self._folder / "cluster", (0,), self._settings(receivers)) as cluster:
-                killer = Killer(cluster, random.Random(self._plan.seed))  # noqa: S311
+                killer = Killer(cluster, random.Random(self._plan.seed))  # noqa: S311  # nosec B311
                 self.kills = killer.kills
                 arrived = [self._observe(cluster, receivers, killer, number) for number in portions]
             self.left = cluster.wait_for_orphans()
