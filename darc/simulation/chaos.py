@@ -77,7 +77,7 @@ class Plan:
 
     def sky(self) -> Sky:
         """Return a sky with bursts of random properties, one in each stretch of time."""
-        rng = random.Random(self.seed)  # noqa: S311 (to be repeated, not secret)
+        rng = random.Random(self.seed)  # noqa: S311  # nosec B311
         number = int((self.duration_s - 2.0) / SPACING_S)
         return Sky(
             self.duration_s,
