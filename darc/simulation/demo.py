@@ -49,13 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.show:
             _make_empty(folder)
         with Showcase(folder) as showcase:
-            print(f"pages: {showcase.address}/ and, of the cluster's state, {showcase.address}/{STATUS}/")
+            pages = f"pages: {showcase.address}/ and, of the cluster's state, {showcase.address}/{STATUS}/"
+            print(pages)
             if options.show:
                 return _wait_for_the_end()
             demo = _replay(options, folder) if options.replay else inject(DEMO, folder)
             good = demo.run()
             if sys.stdin.isatty() and not options.replay:
+                print(pages)
                 _wait_for_the_end()
+            elif not options.replay:
+                print(f"'darc demo --show --folder {folder}' shows the pages at an address of this machine")
             return 0 if good else 1
     except DARCError as error:
         print(f"darc demo: {error}", file=sys.stderr)
