@@ -6,12 +6,17 @@ import abc
 import multiprocessing
 import multiprocessing.forkserver
 import queue
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
 from darc.errors import DARCError
 from darc.formats import parset as parsets
+from darc.reporting.memory import OpenObservations
+
+#: Deaths of the process of an observation after which that is left alone.
+DEATHS_MAX = 3
 
 #: Start method of the processes of observations: others inherit what threads hold, or import everything.
 START_METHOD = "forkserver"
@@ -53,6 +58,8 @@ class Running:
 class ObservationManager(DARCBase, abc.ABC):
     """Control logic for running several processes, one per observation.
 
+    Observations that are kept as unfinished are on disk, and worked on again after a restart or a death.
+
     Attributes:
         observations: what is worked on, by task ID, in the order of their starts
     """
@@ -62,20 +69,26 @@ class ObservationManager(DARCBase, abc.ABC):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.observations: dict[str, Running] = {}
+        self.unfinished = OpenObservations(self.config.darc_master.state_dir / self.service_name, self.logger)
+        self._deaths: Counter[str] = Counter()
         self._scavenge_at = 0.0
 
     @abc.abstractmethod
     def new_process(self) -> DARCBase:
         """Return the process of an observation, not yet started."""
 
-    def finished(self, task: str, running: Running, code: int | None) -> None:
-        """Do what is to be done when the process of an observation has ended.
+    @abc.abstractmethod
+    def go_on(self, task: str, kept: dict[str, Any]) -> None:
+        """Work on an observation again that is not finished and has no process.
 
         Args:
             task: task ID of the observation
-            running: the observation
-            code: exit code of its process
+            kept: what was kept of it in `unfinished`
         """
+
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """Return what is kept of the unfinished observations, by task ID."""
+        return self.unfinished.all()
 
     def prepare(self) -> None:
         """Have what observations import imported before the first one."""
@@ -159,8 +172,12 @@ class ObservationManager(DARCBase, abc.ABC):
         return self._scavenge_at - self.monotonic()
 
     def do_what_is_due(self) -> None:
-        """Look for observations that are finished."""
+        """Look for observations that are finished, and for those that have no process and should have one."""
         self.thread_scavenger()
+        for task, kept in self.kept().items():
+            if task not in self.observations:
+                self.logger.warning("task %s is not finished, and worked on again", task)
+                self.go_on(task, kept)
 
     def thread_scavenger(self) -> None:
         """Remove observations whose process has ended; called at regular intervals."""
@@ -174,4 +191,14 @@ class ObservationManager(DARCBase, abc.ABC):
                 self.logger.info("%s (task %s) is finished", running.label, task)
             else:
                 self.logger.error("the process of %s (task %s) died: code %s", running.label, task, code)
-            self.finished(task, running, code)
+            self._ended(task, running, code)
+
+    def _ended(self, task: str, running: Running, code: int | None) -> None:
+        """Forget an observation that is finished, or whose process died too often."""
+        if code != 0:
+            self._deaths[task] += 1
+            if self._deaths[task] < DEATHS_MAX:
+                return
+            self.logger.critical("%s is left alone: its process died %d times", running, DEATHS_MAX)
+        del self._deaths[task]
+        self.unfinished.drop(task)

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from darc.base import UNNAMED
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.network.process_queue import ProcessQueue
-from darc.observation_manager import START_METHOD, ObservationManager, Running
+from darc.observation_manager import START_METHOD, ObservationManager
 from darc.processor_tools.beam import ProcessorException
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.clustering import Clustering
@@ -21,10 +20,6 @@ from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.hub import Processor
 from darc.processor_tools.sb_generator import SBGenerator
 from darc.processor_tools.visualizer import Visualizer
-from darc.reporting.memory import OpenObservations
-
-#: Deaths of the process of an observation after which that is left alone.
-DEATHS_MAX = 3
 
 __all__ = [
     "Classifier",
@@ -44,11 +39,6 @@ class ProcessorManager(ObservationManager):
     Below a master, observations that are not finished are on disk, and worked on again after a restart or a
     death: AMBER's files and the data are still there.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._open = OpenObservations(self.config.darc_master.state_dir / "processor", self.logger)
-        self._deaths: Counter[str] = Counter()
 
     def new_process(self) -> Processor:
         """Return the processor of an observation, not yet started."""
@@ -71,7 +61,7 @@ class ProcessorManager(ObservationManager):
             return
         super().start_observation(obs_config, reload)
         if self.below_master:
-            self._open.keep(task, {"obs_config": obs_config, "stopped": False})
+            self.unfinished.keep(task, {"obs_config": obs_config, "stopped": False})
 
     def stop_observation(self, obs_config: dict[str, Any], abort: bool = False) -> None:
         """Stop the observation with the task ID as given in the parset.
@@ -82,32 +72,17 @@ class ProcessorManager(ObservationManager):
         """
         task = parsets.task_id(obs_config)
         if abort:
-            self._open.drop(task)
+            self.unfinished.drop(task)
         elif self.below_master and task in self.observations:
-            self._open.keep(task, {"obs_config": obs_config, "stopped": True})
+            self.unfinished.keep(task, {"obs_config": obs_config, "stopped": True})
         super().stop_observation(obs_config, abort)
 
-    def finished(self, task: str, running: Running, code: int | None) -> None:
-        """Forget an observation that is finished, or whose process died too often."""
-        if code != 0:
-            self._deaths[task] += 1
-            if self._deaths[task] < DEATHS_MAX:
-                return
-            self.logger.critical("%s is left alone: its process died %d times", running, DEATHS_MAX)
-        del self._deaths[task]
-        self._open.drop(task)
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """Return what is kept of the unfinished observations, by task ID; nothing without a master."""
+        return super().kept() if self.below_master else {}
 
-    def do_what_is_due(self) -> None:
-        """Look for observations that are finished, and for those that have no process and should have one."""
-        super().do_what_is_due()
-        if self.below_master:
-            for task, kept in self._open.all().items():
-                if task not in self.observations:
-                    self._go_on(task, kept)
-
-    def _go_on(self, task: str, kept: dict[str, Any]) -> None:
+    def go_on(self, task: str, kept: dict[str, Any]) -> None:
         """Work on an observation again whose process has died."""
-        self.logger.warning("task %s is not finished, and worked on again", task)
         self.resume = True
         try:
             obs_config = kept["obs_config"]
@@ -116,7 +91,7 @@ class ProcessorManager(ObservationManager):
                 self.stop_observation(obs_config)
         except (DARCError, KeyError, TypeError) as error:
             self.logger.error("task %s is left alone: %s", task, error)
-            self._open.drop(task)
+            self.unfinished.drop(task)
 
     def process_command(self, command: dict[str, Any]) -> None:
         """Forward any data from the input queue to the observation they belong to, else to the latest.

@@ -7,7 +7,6 @@ and, in the folder of results, what was mailed.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -31,17 +30,13 @@ from darc.formats.overview import (
 )
 from darc.network.mail_spool import MailSpool, open_spool
 from darc.network.process_queue import ProcessQueue
-from darc.observation_manager import START_METHOD, ObservationManager, Running
+from darc.observation_manager import START_METHOD, ObservationManager
 from darc.observation_reporter import Reporter
 from darc.reporting.collect import SETTLED, collect_beam, has_results
 from darc.reporting.inquiry import problem_of
-from darc.reporting.memory import OpenObservations
 from darc.reporting.observed import beam_coordinates, observation_info, start_and_duration
 from darc.reporting.report import BeamState, ObservationReport
 from darc.reporting.waiting import LateNews, Waiting
-
-#: How often the process of an observation may die before it is left alone.
-DEATHS_MAX = 3
 
 
 class ProcessorMaster(DARCBase):
@@ -332,8 +327,6 @@ class ProcessorMasterManager(ObservationManager):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._open = OpenObservations(self.config.darc_master.state_dir / "processor_master", self.logger)
-        self._deaths: Counter[str] = Counter()
         self._spool: MailSpool | None = None
 
     def new_process(self) -> ProcessorMaster:
@@ -363,7 +356,7 @@ class ProcessorMasterManager(ObservationManager):
         Raises:
             DARCError: this observation is worked on already, or has no task ID
         """
-        self._open.keep(parsets.task_id(obs_config), obs_config)
+        self.unfinished.keep(parsets.task_id(obs_config), obs_config)
         super().start_observation(obs_config, reload)
 
     def stop_observation(self, obs_config: dict[str, Any], abort: bool = False) -> None:
@@ -374,30 +367,15 @@ class ProcessorMasterManager(ObservationManager):
             abort: do not wait for results
         """
         if abort:
-            self._open.drop(parsets.task_id(obs_config))
+            self.unfinished.drop(parsets.task_id(obs_config))
         super().stop_observation(obs_config, abort)
 
-    def finished(self, task: str, running: Running, code: int | None) -> None:
-        """Forget an observation that is finished, or whose process died too often."""
-        if code != 0:
-            self._deaths[task] += 1
-            if self._deaths[task] < DEATHS_MAX:
-                return
-            self.logger.critical("%s is left alone: its process died %d times", running, DEATHS_MAX)
-        del self._deaths[task]
-        self._open.drop(task)
-
-    def do_what_is_due(self) -> None:
-        """Look for observations that are finished, and for those that have no process and should have one."""
-        super().do_what_is_due()
-        for task, obs_config in self._open.all().items():
-            if task in self.observations:
-                continue
-            self.logger.warning("task %s is not finished, and worked on again", task)
-            try:
-                self.start_observation(obs_config, reload=False)
-            except ConfigError as error:
-                self.logger.error("task %s waits: %s", task, error)
-            except DARCError as error:
-                self.logger.error("task %s is given up: %s", task, error)
-                self._open.drop(task)
+    def go_on(self, task: str, kept: dict[str, Any]) -> None:
+        """Work on an observation again whose process has died, or was stopped."""
+        try:
+            self.start_observation(kept, reload=False)
+        except ConfigError as error:
+            self.logger.error("task %s waits: %s", task, error)
+        except DARCError as error:
+            self.logger.error("task %s is given up: %s", task, error)
+            self.unfinished.drop(task)

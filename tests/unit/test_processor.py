@@ -8,6 +8,7 @@ import pytest
 from darc import processor
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
+from darc.observation_manager import DEATHS_MAX
 from darc.processor import ProcessorException, ProcessorManager
 from darc.simulation.observation import Observation
 
@@ -257,7 +258,7 @@ def test_an_observation_that_is_finished_or_aborted_is_not_worked_on_again(below
 def test_an_observation_that_processors_die_of_is_left_alone(below_master, obs_config, caplog):
     manager = below_master()
     manager._handle(start_message(obs_config, resume=False))
-    for _ in range(processor.DEATHS_MAX):
+    for _ in range(DEATHS_MAX):
         (running,) = manager.observations.values()
         running.process.exitcode = -9
         manager.do_what_is_due()

@@ -13,6 +13,7 @@ from darc.errors import DARCError
 from darc.formats.overview import parse_coordinates, parse_info
 from darc.formats.parset import encode_parset, load_obs_config
 from darc.formats.results import Summary, Trigger, build_summary, build_triggers
+from darc.observation_manager import DEATHS_MAX
 from darc.processor_master import ProcessorMaster, ProcessorMasterManager
 from darc.reporting.memory import MAILED_NAME
 from darc.reporting.report import BeamState
@@ -559,7 +560,7 @@ def test_what_is_finished_or_aborted_does_not(world, managers):
 def test_a_process_that_dies_is_started_again_but_not_for_ever(world, managers, caplog):
     manager = managers()
     manager.start_observation(world.obs_config())
-    for _ in range(processor_master.DEATHS_MAX):
+    for _ in range(DEATHS_MAX):
         process_of(manager).exitcode = -9
         manager.do_what_is_due()
     assert manager.observations == {} and "left alone" in caplog.text
