@@ -99,9 +99,8 @@ def written_aside(path: Path, error_class: type[DARCError], *, durable: bool = F
             aside.replace(path)
             if durable:
                 _sync(path.parent)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+        finally:
+            aside.unlink(missing_ok=True)  # not there any more if all went well
     except OSError as error:
         reason = error.strerror or str(error)  # h5py gives no number
         raise error_class(f"{path}: cannot be written: {reason}{_advice(error, path)}") from error

@@ -125,6 +125,7 @@ def _result(future: Any) -> Any:
         _logger.error("workers died of a task: %s", killed)
         return None
     except Exception as other:
+        # dask raises whatever it met when the scheduler went away: the state of the task says what it means
         if future.cancelled() or future.status == "lost":
             raise Interrupted from other
         raise

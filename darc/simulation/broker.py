@@ -90,11 +90,10 @@ class CometBroker:
                 # a group of its own: an interrupt at the terminal leaves the end of the broker to us
                 process_group=0,
             )
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(self._stop)
             self._port = self._wait_listening()
-        except BaseException:
-            self._stop()
-            raise
+            failing.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

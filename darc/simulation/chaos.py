@@ -198,10 +198,8 @@ class Campaign:
                 thread.start()
             killer.observe(kills, receivers.start_unix, end_unix + TAIL_S)
             recovery_s = cluster.wait_until_all_run()
-        except BaseException:
-            stop.set()
-            raise
         finally:
+            stop.set()  # they have written all by now, unless something went wrong
             for thread in writers:
                 thread.join()
         for node, parset in _parsets(files).items():

@@ -69,16 +69,15 @@ class Cluster:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_site_file()
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.push(self)
             # the master node first: it makes the keys that the workers need
             for nodes in ([MASTER], [node for node in self.nodes if node != MASTER]):
                 for node in nodes:
                     self.start(node)
                 for node in nodes:
                     self.wait_until_running(node)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+            failing.pop_all()
         return self
 
     def __exit__(
