@@ -34,8 +34,11 @@ def site(serve, webdir):
 
 
 @pytest.fixture
-def open_page(browser):
-    """Return a function that opens a page; at the end of the test nothing may have gone wrong in it."""
+def open_page(browser, serve):
+    """Return a function that opens a page; at the end of the test nothing may have gone wrong in it.
+
+    It needs what serves the pages, since that has to go on until they are whole.
+    """
     contexts, problems = [], []
 
     def note(address, problem):
@@ -60,6 +63,8 @@ def open_page(browser):
 
     yield open_page
     for context in contexts:
+        for page in context.pages:
+            page.wait_for_load_state("load")
         context.close()
     assert problems == []
 
