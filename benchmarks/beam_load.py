@@ -27,6 +27,7 @@ from benchmarks.candidate import (
     observed_beam,
     write_beam,
 )
+from darc.forks import prepare_forks
 from darc.network.process_queue import ProcessQueue
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.crew import StepProcess
@@ -34,7 +35,7 @@ from darc.processor_tools.extractor import Extractor
 from darc.processor_tools.filterbank_reader import TiedArrayBeams
 from darc.processor_tools.hub import IN_HAND_MAX
 from darc.processor_tools.messages import Classified, Classify, Extract, Extracted, message
-from darc.processor_tools.step import START_METHOD, Step, prepare_forks
+from darc.processor_tools.step import PRELOADED, START_METHOD, Step
 
 NCORE = NEXTRACTOR = 2
 TARGET_PER_S = 20.0
@@ -74,7 +75,7 @@ def limit_per_s(folder: Path) -> float:
 
 def reached_per_s(folder: Path) -> float:
     """Return how many clusters per second are extracted and classified."""
-    prepare_forks()
+    prepare_forks(PRELOADED)
     answers = ProcessQueue()
     extractors = [start(Extractor, f"extractor {number}", folder, answers) for number in range(NEXTRACTOR)]
     classifier = start(Classifier, "classifier", folder, answers)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import abc
-import multiprocessing
-import multiprocessing.forkserver
 import queue
 from collections import Counter
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
 from darc.errors import DARCError
+from darc.forks import prepare_forks
 from darc.formats import parset as parsets
 from darc.reporting.memory import OpenObservations
 
@@ -92,8 +91,7 @@ class ObservationManager(DARCBase, abc.ABC):
 
     def prepare(self) -> None:
         """Have what observations import imported before the first one."""
-        multiprocessing.set_forkserver_preload([type(self).__module__])
-        multiprocessing.forkserver.ensure_running()
+        prepare_forks([type(self).__module__])
 
     def cleanup(self) -> None:
         """Upon stop of the manager, abort any remaining observations."""

@@ -14,8 +14,6 @@ import contextlib
 import logging
 import multiprocessing
 import multiprocessing.connection
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -150,28 +148,6 @@ class ServiceProcess:
             return code
         finally:
             _multiprocessing_lock.release()
-
-
-def prepare_forks(module_names: Sequence[str]) -> None:
-    """Have the server that processes are forked from import modules, while the caller goes on.
-
-    Each process then starts at once and shares their memory. A module that cannot be imported is left out
-    there; its service says what is wrong with it.
-
-    Args:
-        module_names: what to import
-    """
-    multiprocessing.set_forkserver_preload(list(module_names))
-    multiprocessing.forkserver.ensure_running()
-
-
-def end_forks() -> None:
-    """End the server that processes are forked from, once none of them lives, and what it brought along.
-
-    They would end by themselves a moment after this process. Multiprocessing says so only to its own tests.
-    """
-    multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    multiprocessing.resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
 
 
 class _Inbox:

@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 
 from darc.config import Config, load_config
 from darc.errors import DARCError
+from darc.forks import end_forks, prepare_forks
 from darc.formats.node_details import ServiceDetails
 from darc.network.process_queue import ProcessQueue
-from darc.service_process import Launch, NoProcessError, ServiceProcess, end_forks, prepare_forks
+from darc.service_process import Launch, NoProcessError, ServiceProcess
 from darc.topology import SERVICES, module_names
 
 #: Ends a service's wait for a message, so that it sees a signal at once: a question whose answer nobody

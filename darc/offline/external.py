@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from darc.forks import foreign_environment
 from darc.offline.plan import OfflineError
 
 #: Time in s between two looks whether a program has ended or the work is to end.
@@ -69,6 +70,7 @@ def _start(command: Sequence[str], folder: Path, output: IO[bytes]) -> subproces
         return subprocess.Popen(
             command,
             cwd=folder,
+            env=foreign_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -18,6 +18,7 @@ from typing import Any
 from darc.base import DARCBase
 from darc.config import Config
 from darc.errors import DARCError
+from darc.forks import prepare_forks
 from darc.formats.candidate import CandidateError, read
 from darc.formats.files import write_complete
 from darc.formats.results import Trigger, build_summary, build_triggers, summary_name, triggers_name
@@ -41,7 +42,7 @@ from darc.processor_tools.messages import (
     message,
 )
 from darc.processor_tools.progress import Progress
-from darc.processor_tools.step import START_METHOD, Step, prepare_forks
+from darc.processor_tools.step import PRELOADED, START_METHOD, Step
 from darc.processor_tools.visualizer import Visualizer
 from darc.science.extraction import Detection, ExtractionError, plan
 
@@ -101,7 +102,7 @@ class Processor(DARCBase):
 
     def prepare(self) -> None:
         """Have what the processes of the steps import imported while the observation is set up."""
-        prepare_forks()
+        prepare_forks(PRELOADED)
 
     def cleanup(self) -> None:
         """End the processes of the steps."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.forkserver
 import queue
 from typing import Any, ClassVar
 
@@ -18,7 +16,7 @@ from darc.processor_tools.messages import Refused, message
 #: Start method of all processes of an observation: others inherit what threads hold, or import everything.
 START_METHOD = "forkserver"
 #: What they would otherwise each import.
-_PRELOADED = ["darc.processor"]
+PRELOADED = ["darc.processor"]
 
 #: Name and value of each setting of a step.
 Settings = dict[str, Any]
@@ -98,9 +96,3 @@ class Step(DARCBase):
                 self.logger.warning("the processor does not take messages; waiting for it")
             else:
                 return
-
-
-def prepare_forks() -> None:
-    """Have the server that processes are forked from import what they need, while the caller goes on."""
-    multiprocessing.set_forkserver_preload(_PRELOADED)
-    multiprocessing.forkserver.ensure_running()

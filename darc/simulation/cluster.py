@@ -17,6 +17,9 @@ import yaml
 
 from darc.errors import DARCError
 
+#: Runs a module, but not one from the current folder, which may hold one called darc.
+_PYTHON = (sys.executable, "-P", "-m")
+
 MASTER = "master"
 #: Longest time in s for all services of a node to run, and for a node to stop.
 PATIENCE_S = 30.0
@@ -119,7 +122,16 @@ class Cluster:
         log = self.folder / f"{node}.out"
         with log.open("ab") as output:
             self._processes[node] = subprocess.Popen(
-                [sys.executable, "-m", "darc.darc_master", "--config", str(self.site_file), "--node", node],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "darc.darc_master",
+                    "--config",
+                    str(self.site_file),
+                    "--node",
+                    node,
+                ],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -155,8 +167,7 @@ class Cluster:
             DARCError: the command failed
         """
         command = [
-            sys.executable,
-            "-m",
+            *_PYTHON,
             "darc.control",
             "--site-config",
             str(self.site_file),

@@ -410,16 +410,20 @@ class Node:
         self.home = folder
         self.site_file = folder / "site.yaml"
         self.site_file.write_text(yaml.safe_dump(settings))
-        self.command = [sys.executable, "-m", "darc.darc_master", "--config", str(self.site_file), *options]
+        program = Path(sys.executable).with_name("darc_service")
+        self.command = [str(program), "--config", str(self.site_file), *options]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DARC_")}
         self.environment = kept | {"HOME": str(folder)}
         self.port = Port(self.site_file, "w")
+        (folder / "darc").mkdir(exist_ok=True)
         self.start()
 
     def start(self) -> None:
         with (self.home / "out").open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
+                # users are in their home, where the folder of DARC's files is called as its package
+                cwd=self.home,
                 env=self.environment,
                 stdout=output,
                 stderr=output,

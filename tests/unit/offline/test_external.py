@@ -1,10 +1,12 @@
 """Programs of others: what becomes of those that do not do what they should."""
 
 import itertools
+import os
 import sys
 
 import pytest
 
+from darc.forks import prepare_forks
 from darc.offline.external import ExternalError, run
 from darc.offline.plan import Interrupted
 
@@ -17,6 +19,15 @@ def test_a_program_runs_in_its_folder_and_its_output_is_returned(tmp_path):
     folder = tmp_path / "new"
     said = run(python("import os, sys; print(os.getcwd()); print('x', file=sys.stderr)"), folder, 60)
     assert said.split() == [str(folder), "x"]
+
+
+def test_a_program_in_python_may_import_from_its_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    monkeypatch.setattr("multiprocessing.set_forkserver_preload", lambda _: None)
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", lambda: None)
+    prepare_forks([])
+    (tmp_path / "helper.py").write_text("print('found')")
+    assert run(python("import helper"), tmp_path, 60).strip() == "found"
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path):
