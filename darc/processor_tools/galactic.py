@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import SupportsFloat
+
 from darc.beam_pointing import beam_pointing
 from darc.config.sections import AMBERClustering
 from darc.formats.parset import observation_parset
 from darc.formats.utc import unix_as_astropy
 from darc.processor_tools.beam import ObservedBeam
-from darc.science.galaxy import galactic_maximum_dm
+from darc.science import galaxy
 from darc.science.pointing import galactic
 
 
@@ -21,9 +23,10 @@ def galactic_dm(beam: ObservedBeam, settings: AMBERClustering) -> float | None:
     Raises:
         DARCError: the direction is not known, or the model is not there
     """
-    if settings.galaxy_model != "ymw16":
-        return settings.galactic_dm_max
-    parset = observation_parset(beam.obs_config)
-    start = unix_as_astropy(int(beam.start_unix), beam.start_unix % 1)
-    gl_deg, gb_deg = galactic(beam_pointing(parset, beam.beam, start, beam.instrument))
-    return galactic_maximum_dm(float(gl_deg), float(gb_deg))
+
+    def direction() -> tuple[SupportsFloat, SupportsFloat]:
+        parset = observation_parset(beam.obs_config)
+        start = unix_as_astropy(int(beam.start_unix), beam.start_unix % 1)
+        return galactic(beam_pointing(parset, beam.beam, start, beam.instrument))
+
+    return galaxy.galactic_dm(settings.galaxy_model, settings.galactic_dm_max, direction)

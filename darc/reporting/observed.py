@@ -19,7 +19,7 @@ from darc.formats import parset as parsets
 from darc.formats.overview import BeamCoordinates, ObservationInfo
 from darc.formats.parset_types import finite_number
 from darc.formats.utc import EPOCH, unix_as_astropy
-from darc.science.galaxy import galactic_maximum_dm
+from darc.science.galaxy import galactic_dm
 from darc.science.pointing import galactic
 
 _logger = logging.getLogger("darc.reporting")
@@ -112,9 +112,11 @@ def _looked(parset: Mapping[str, Any], cb: int, time: Time, instrument: Instrume
 
 
 def _galactic_dm(towards: BeamCoordinates | None, settings: AMBERClustering) -> float | None:
-    if settings.galaxy_model != "ymw16":
-        return settings.galactic_dm_max
-    return None if towards is None else galactic_maximum_dm(towards.gl_deg, towards.gb_deg)
+    return galactic_dm(
+        settings.galaxy_model,
+        settings.galactic_dm_max,
+        lambda: None if towards is None else (towards.gl_deg, towards.gb_deg),
+    )
 
 
 def _parset(obs_config: Mapping[str, Any]) -> dict[str, Any]:

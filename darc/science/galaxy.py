@@ -5,7 +5,9 @@ Yao, Manchester & Wang 2017, ApJ 835, 29.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
+from typing import SupportsFloat
 
 from darc.errors import DARCError
 
@@ -25,6 +27,27 @@ def require_model() -> None:
 
     """
     galactic_maximum_dm(0.0, 0.0)
+
+
+def galactic_dm(
+    model: str, fixed_dm: float | None, direction: Callable[[], tuple[SupportsFloat, SupportsFloat] | None]
+) -> float | None:
+    """DM in pc cm^-3 that a site takes for the Galaxy's highest in one direction; None: it cannot be told.
+
+    Args:
+        model: "ymw16"; any other name: the same DM in all directions
+        fixed_dm: that DM, in pc cm^-3
+        direction: gives Galactic longitude and latitude in degrees, or None if they are not known; called
+            only for a model
+
+    Raises:
+        GalaxyModelMissing: see `galactic_maximum_dm`
+
+    """
+    if model != "ymw16":
+        return fixed_dm
+    towards = direction()
+    return None if towards is None else galactic_maximum_dm(*map(float, towards))
 
 
 def galactic_maximum_dm(gl_deg: float, gb_deg: float) -> float:

@@ -16,7 +16,7 @@ from darc.definitions import ARTS
 from darc.errors import DARCError
 from darc.formats.amber import AmberParser
 from darc.formats.source_list import Source
-from darc.science.galaxy import galactic_maximum_dm
+from darc.science.galaxy import galactic_dm
 from darc.science.pointing import galactic
 from darc.science.rules import Rules
 from darc.science.selection import Selection, select
@@ -58,16 +58,16 @@ class RuleBook:
     def rules(self, config: Config, beam: int) -> Rules:
         """Return the rules for a compound beam at that direction."""
         section = config.amber_clustering
-        dm_gal = section.galactic_dm_max
-        if section.galaxy_model == "ymw16":
-            gl, gb = galactic(SkyCoord(*self.direction_deg, unit="deg"))
-            dm_gal = galactic_maximum_dm(float(gl), float(gb))
         return Rules(
             beam=beam,
             source_name=self.source.name if self.source else None,
             source_kind=self.source.kind if self.source else None,
             source_dm=self.source.dm if self.source else None,
-            dm_gal=dm_gal,
+            dm_gal=galactic_dm(
+                section.galaxy_model,
+                section.galactic_dm_max,
+                lambda: galactic(SkyCoord(*self.direction_deg, unit="deg")),
+            ),
             clustering_window=section.clustering_window,
             clustering_method=section.clustering_method,
             dm_range=section.dm_range,

@@ -95,7 +95,7 @@ def test_beams_that_are_fixed_on_the_ground_look_where_the_sky_is_in_the_middle(
 def test_the_galactic_dm_is_that_towards_the_source(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "darc.reporting.observed.galactic_maximum_dm", lambda gl, gb: asked.append((gl, gb)) or 321.0
+        "darc.science.galaxy.galactic_maximum_dm", lambda gl, gb: asked.append((gl, gb)) or 321.0
     )
     observed = obs_config(tmp_path, source_beam=7)
     config = load_config(None)
