@@ -63,7 +63,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive darc
 	$(BIN)/python -m pip --disable-pip-version-check check
-	@if command -v shellcheck >/dev/null; then shellcheck bin/* .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck bin/* .ci/run packaging/try-wheel; \
 	else echo "shellcheck is not installed: the shell scripts were not checked"; fi
 
 clean:
