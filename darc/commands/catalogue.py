@@ -81,6 +81,11 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
         "help": "addresses of nodes that are not reached by their name: NAME=ADDRESS,...",
     },
     "--mode": {"metavar": "MODE", "default": None, "help": "mixed, real-time or offline (default: mixed)"},
+    "--parset-dirs": {
+        "metavar": "FOLDERS",
+        "default": None,
+        "help": "folders of the parsets that the scheduler names from another host",
+    },
     "--data-dir": {"metavar": "FOLDER", "default": None, "help": "folder for results, on a large disk"},
     "--web-dir": {"metavar": "FOLDER", "default": None, "help": "folder for the pages, below the web root"},
     "--web-url": {"metavar": "URL", "default": None, "help": "address of that folder on the web"},
@@ -218,7 +223,7 @@ LOCAL_COMMANDS = {
         "init",
         (
             *("--site-config", "--force", "--master", "--workers", "--addresses", "--mode"),
-            *("--data-dir", "--web-dir", "--web-url", "--mail-server", "--mail-to"),
+            *("--parset-dirs", "--data-dir", "--web-dir", "--web-url", "--mail-server", "--mail-to"),
         ),
         (("file", "FILE", "where it is written (default: ~/darc/config.yaml)", False),),
         examples=(

@@ -24,6 +24,7 @@ QUESTIONS: tuple[tuple[str, str, str], ...] = (
     ("workers", "Worker nodes, such as arts001-arts040 (beams 0 to 39) or arts001:7,arts002:9", ""),
     ("addresses", "Addresses of nodes that are not reached by their name, as NAME=ADDRESS,...", ""),
     ("mode", "What the cluster does: mixed, real-time or offline", "mixed"),
+    ("parset_dirs", "Folders of the parsets that the scheduler names from another host, with commas", ""),
     ("data_dir", "Folder for results, on a large disk (nothing: below the home folder)", ""),
     ("web_dir", "Folder for the pages, below the site's web root (nothing: below the home folder)", ""),
     ("web_url", "Address of that folder on the web", ""),
@@ -79,11 +80,16 @@ def _site(given: dict[str, str | None]) -> Site:
         workers=workers,
         addresses=parse_addresses(text["addresses"]),
         mode=text["mode"] or MODES[0],
-        mail_to=tuple(filter(None, (part.strip() for part in text["mail_to"].split(",")))),
+        parset_dirs=_parts(text["parset_dirs"]),
+        mail_to=_parts(text["mail_to"]),
         **{name: text[name] for name in ("data_dir", "web_dir", "web_url", "mail_server")},
     )
     assert {field.name for field in fields(site)} == set(given)
     return site
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 def _write(path: Path, site: Site) -> Config:

@@ -132,7 +132,7 @@ def broker(config: Config) -> Iterator[Finding]:
 
 
 def reachable(config: Config) -> Iterator[Finding]:
-    """Check that other nodes can reach this one at all."""
+    """Check that other nodes can reach this one at all, and that it takes what the scheduler names."""
     if len(config.nodes.all_nodes) < 2 or config.node is None:
         return
     elsewhere = [node for node in config.nodes.all_nodes if not is_loopback(node.address)]
@@ -141,4 +141,9 @@ def reachable(config: Config) -> Iterator[Finding]:
             "command port",
             f"listens on {config.darc_master.address} only, and other nodes are on other hosts: set "
             "darc_master.address to 0.0.0.0",
+        )
+    elif elsewhere and config.darc_master.payload_dirs is None:
+        yield warning(
+            "command port",
+            "takes no parsets that other hosts name: is the scheduler on one, set darc_master.payload_dirs",
         )

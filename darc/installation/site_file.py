@@ -30,6 +30,7 @@ class Site:
         workers: name and compound beam of each worker node
         addresses: where nodes are reached whose name is not enough, by name
         mode: real-time, offline or mixed
+        parset_dirs: folders of the parsets that other hosts name
         data_dir: folder of what is large; empty: below the home folder of the service's user
         web_dir: folder of the pages; empty: below the home folder
         web_url: its address on the web; empty: none
@@ -41,6 +42,7 @@ class Site:
     workers: tuple[tuple[str, int], ...] = ()
     addresses: tuple[tuple[str, str], ...] = ()
     mode: str = "mixed"
+    parset_dirs: tuple[str, ...] = ()
     data_dir: str = ""
     web_dir: str = ""
     web_url: str = ""
@@ -142,6 +144,9 @@ def _network(site: Site) -> Iterator[str]:
     if nnode > 1:
         yield "  # the command port listens on all addresses of a host; requests of other hosts need the key"
         yield "  address: 0.0.0.0"
+    if nnode > 1 or site.parset_dirs:
+        yield "  # files that requests name lie below these folders; without them, other hosts can name none"
+        yield f"  payload_dirs: {_flow(list(site.parset_dirs) or None)}"
 
 
 def _folders(site: Site) -> Iterator[str]:

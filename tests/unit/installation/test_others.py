@@ -65,7 +65,9 @@ def test_the_master_node_asks_all_and_a_worker_the_master_node(config, monkeypat
 
 def test_a_command_port_for_this_host_only_is_wrong_in_a_cluster(config):
     assert [f.grade for f in others.reachable(config())] == [WRONG]
-    assert list(others.reachable(config(darc_master={"address": "0.0.0.0"}))) == []
+    (found,) = others.reachable(config(darc_master={"address": "0.0.0.0"}))
+    assert found.grade is WARNING and "payload_dirs" in found.text
+    assert list(others.reachable(config(darc_master={"address": "0.0.0.0", "payload_dirs": ["/p"]}))) == []
 
 
 def test_the_mail_server_is_asked_if_anybody_is_to_be_told(config, monkeypatch):

@@ -42,6 +42,7 @@ FULL = Site(
     workers=parse_workers("arts001-arts040"),
     addresses=parse_addresses("arts001=10.0.0.1, arts041=10.0.0.41"),
     mode="real-time",
+    parset_dirs=("/shared/parsets", "/home/arts"),
     data_dir="/data/",
     web_dir="/var/www/darc",
     web_url="https://example.org/darc",
@@ -58,6 +59,7 @@ def test_a_full_site_is_read_as_it_was_told(tmp_path, monkeypatch):
     config = load_config(path, "arts001")
     assert (config.beam, config.darc_master.mode, config.darc_master.address) == (0, "real-time", "0.0.0.0")
     assert config.nodes.master.address == "10.0.0.41" and len(config.nodes.workers) == 40
+    assert [str(path) for path in config.darc_master.payload_dirs] == ["/shared/parsets", "/home/arts"]
     assert str(config.processor.result_dir) == "/data/realtime"
     assert (config.mail.host, config.mail.port) == ("mail", 587)
     assert list(config.processor_master.email_settings.to) == list(FULL.mail_to)
