@@ -287,6 +287,7 @@ def process(
             beams=tuple(master.results(awaited, reasons)),
             written=datetime.fromtimestamp(clock(), UTC),
             processing=PROCESSING,
+            sub_beam="SB" if config.offline_processing.process_sb else "TAB",
             plots=plots,
             problems=tuple(master.problems),
         )

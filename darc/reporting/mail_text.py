@@ -10,7 +10,6 @@ from pathlib import Path
 from darc.reporting.collect import SETTLED
 from darc.reporting.report import BeamReport, Candidate, ObservationReport
 
-_CANDIDATE_COLUMNS = ("rank", "CB", "SB", "p", "S/N", "DM", "time (s)", "width")
 _LEGEND = (
     "p: probability, DM in pc cm^-3, time from the start of the data at the top of the band, width in samples"
 )
@@ -33,7 +32,7 @@ def result_mail(report: ObservationReport, *, max_candidates: int, link: str | N
     parts = [
         _parameters(report, link),
         *(["\n".join(["Problems", *report.problems])] if report.problems else []),
-        *_candidates(candidates, max_candidates),
+        *_candidates(report, candidates, max_candidates),
         "Beams\n" + beam_table(report.beams),
     ]
     return subject, "\n\n".join(parts) + "\n"
@@ -59,7 +58,7 @@ def late_mail(
     parts = [
         f"Results of {names} came after the mail with the results of\n{report.info.datetimesource}.",
         *([f"Page: {link}"] if link else []),
-        *_candidates(candidates, max_candidates),
+        *_candidates(report, candidates, max_candidates),
         beam_table(new),
     ]
     return subject, "\n\n".join(parts) + "\n"
@@ -153,12 +152,13 @@ def _parameters(report: ObservationReport, link: str | None) -> str:
     return "\n".join(f"{label:<12} {value}" for label, value in lines.items())
 
 
-def _candidates(candidates: Sequence[Candidate], max_candidates: int) -> list[str]:
+def _candidates(report: ObservationReport, candidates: Sequence[Candidate], max_candidates: int) -> list[str]:
     """Return the paragraphs about candidates, which come best first."""
     if not candidates:
         return ["No candidates."]
     shown = candidates[:max_candidates]
-    rows = [_CANDIDATE_COLUMNS, *(_row(rank, each) for rank, each in enumerate(shown, start=1))]
+    columns = "rank", "CB", report.sub_beam, "p", "S/N", "DM", "time (s)", "width"
+    rows = [columns, *(_row(rank, each) for rank, each in enumerate(shown, start=1))]
     left = len(candidates) - len(shown)
     more = f"\nand {left} more that are not listed here" if left else ""
     return [f"{_number(len(candidates), 'candidate')}, best first\n{_table(rows)}{more}\n{_LEGEND}"]

@@ -95,6 +95,7 @@ class ObservationReport:
         beams: results of each beam, in the order of the beams
         written: when the report was made, with time zone UTC
         processing: name of the processing that gave them; empty: that in real time
+        sub_beam: what a candidate's beam in its compound beam is: `SB`, or `TAB` for tied-array beams
         plots: plots about the observation as a whole
         problems: what went wrong with the observation as a whole, a line each
     """
@@ -103,6 +104,7 @@ class ObservationReport:
     beams: tuple[BeamReport, ...]
     written: datetime
     processing: str = ""
+    sub_beam: str = "SB"
     plots: tuple[Plot, ...] = ()
     problems: tuple[str, ...] = ()
 

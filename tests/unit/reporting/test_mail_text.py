@@ -138,3 +138,9 @@ def test_the_subject_names_a_processing_other_than_that_in_real_time():
 def test_problems_with_the_whole_observation_are_told():
     _, text = result_mail(replace(report(beam(0)), problems=("no list",)), max_candidates=1, link=None)
     assert "Problems\nno list\n" in text
+
+
+def test_tied_array_beams_are_called_what_they_are():
+    shown = replace(report(beam(3, snrs=(10,))), sub_beam="TAB")
+    _, text = result_mail(shown, max_candidates=1, link=None)
+    assert row(text, "rank CB")[2] == "TAB"

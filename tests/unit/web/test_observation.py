@@ -267,3 +267,10 @@ def test_a_plot_about_the_whole_observation_and_the_name_of_the_processing_are_o
     assert "pictures/000.png" in page.links and not page.dead_links()
     assert "Candidates near known FRBs" in page.text and "offline processing" in page.text
     assert "a < b" in page.text
+
+
+def test_tied_array_beams_are_called_what_they_are(webdir):
+    shown = report(beam(3, candidates=(Candidate(trigger=trigger(3)),)))
+    assert "SB" in Page(publish(shown, webdir)).text.split()
+    named = Page(publish(replace(shown, sub_beam="TAB"), webdir)).text.split()
+    assert "TAB" in named and "SB" not in named
