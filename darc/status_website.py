@@ -146,7 +146,11 @@ class StatusWebsite(DARCBase):
             asked=self._asked,
             written=self.clock(),
             settings=web.Settings(
-                self.interval, self.service_to_name, __version__, self.instrument.ring_buffer_s
+                interval_s=self.interval,
+                names=self.service_to_name,
+                version=__version__,
+                delay_max_s=self.instrument.ring_buffer_s,
+                results_url=self.config.processor_master.web_url,
             ),
         )
         self._write("index.html", web.status_page(status))

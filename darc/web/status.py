@@ -117,12 +117,14 @@ class Settings:
         names: how services are called on the page
         version: of DARC on this node
         delay_max_s: delay behind real time after which data are gone, in s
+        results_url: address of the pages with the results of observations; None: not known
     """
 
     interval_s: float
     names: Mapping[str, str]
     version: str
     delay_max_s: float
+    results_url: str | None = None
 
     def label(self, service: str) -> str:
         """Return how a service is called on the page."""

@@ -1,6 +1,7 @@
 """What the status page says, of which the markup is only the form."""
 
 import json
+from dataclasses import replace
 
 import lxml.html
 import pytest
@@ -138,6 +139,13 @@ def test_the_running_observation_comes_first_with_its_end():
 
 def test_no_observation_is_said_to_be_none():
     assert "No observation runs" in text(status_page(status(details())))
+
+
+@pytest.mark.parametrize(("address", "links"), [("https://example.org/a b", 1), (None, 0)])
+def test_the_results_of_observations_are_one_click_away_where_their_address_is_known(address, links):
+    page = status_page(status(details(), settings=replace(SETTINGS, results_url=address)))
+    found = lxml.html.fromstring(page).xpath('//a[text()="Results of observations"]/@href')
+    assert found == [address] * links
 
 
 @pytest.mark.parametrize(
