@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from math import inf
 from pathlib import Path
@@ -14,23 +12,20 @@ from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
 from darc import metrics
-from darc.alerts import Context, iquv_message, master_item
+from darc.alerts import Context
 from darc.amber_rows import RowIntake, trigger_files
-from darc.base import LONGEST_WAIT_S, UNNAMED, DARCBase, MessageQueue, observation_label
-from darc.beam_pointing import beam_pointing
-from darc.decisions import DecisionLog
+from darc.base import UNNAMED, MessageQueue, observation_label
+from darc.beam_service import BeamService
+from darc.decisions import DecisionLog, file_in
 from darc.errors import DARCError
-from darc.formats import parset as parsets
 from darc.formats.amber_config import count_instances
-from darc.formats.source_list import Source, load_source_list
-from darc.formats.utc import unix_as_astropy
+from darc.handover import Handover
 from darc.network.master_queues import master_queue
 from darc.network.remote_queue import RemoteQueue
 from darc.science.batching import Batch
-from darc.science.galaxy import galactic_maximum_dm, require_model
-from darc.science.pointing import galactic
+from darc.science.galaxy import require_model
 from darc.science.rules import Rules
-from darc.science.selection import RECEIVERS, Group, Limits, Selection, Verdict, limit_of, select
+from darc.science.selection import RECEIVERS, Group, Limits, Selection, limit_of, select
 
 #: What is counted in an observation.
 COUNTED = ("rows", "malformed", "batches", "clusters", "iquv_triggers", "lofar_triggers")
@@ -42,7 +37,7 @@ class AMBERClusteringException(DARCError):  # noqa: N818 (documented name)
     """The clustering cannot work as asked."""
 
 
-class AMBERClustering(DARCBase):
+class AMBERClustering(BeamService):
     """Trigger IQUV, LOFAR and VOEvent systems on AMBER candidates.
 
     1. Cluster incoming triggers, batch by batch
@@ -69,13 +64,12 @@ class AMBERClustering(DARCBase):
     sb_filter: bool
     sb_filter_period_min: float
     sb_filter_period_max: float
-    source_file: Any
     thresh_iquv: dict[str, float]
     thresh_lofar: dict[str, float]
     thresh_lofar_override: dict[str, Any]
     lofar_trigger_sources: list[str]
-    galaxy_model: str
-    galactic_dm_max: float
+
+    error = AMBERClusteringException
 
     def __init__(
         self, *args: Any, connect_vo: bool = True, connect_lofar: bool = True, **kwargs: Any
@@ -85,10 +79,6 @@ class AMBERClustering(DARCBase):
         self.connect_lofar = connect_lofar
         self.vo_queue: MessageQueue | RemoteQueue | None = None
         self.lofar_queue: MessageQueue | RemoteQueue | None = None
-        self.source: Source | None = None
-        self.source_name: str | None = None
-        self.parset: dict[str, Any] | None = None
-        self.dm_gal: float | None = None
         self.last_iquv_s = -inf
         self.counts = dict.fromkeys(COUNTED, 0)
         self._intake: RowIntake | None = None
@@ -145,23 +135,11 @@ class AMBERClustering(DARCBase):
         self._intake = None
         super().start_observation(obs_config, reload)
         self._connect()
-        self.parset = self._load_parset(obs_config)
-        self._get_source()
-        self._start_unix = parsets.start_time_unix(obs_config, self.instrument)
-        seconds, packets = divmod(int(obs_config["startpacket"]), self.instrument.time_unit_hz)
-        self.utc_start = unix_as_astropy(seconds, packets / self.instrument.time_unit_hz)
-        self.dm_gal = self._galactic_dm(self._get_pointing())
-        self.context = Context(
-            self.instrument,
-            self._sys_params(),
-            self.utc_start,
-            observation_label(obs_config),
-            self._beam(),
-            self.dm_gal or 0.0,
-        )
+        self.know(obs_config)
         self._log = DecisionLog(self._log_path(), observation_label(obs_config), bool(self.resume))
-        self.last_iquv_s = self._log.last_iquv_s
-        self.counts = dict.fromkeys(COUNTED, 0) | self._log.counts
+        before = self._log.before
+        self.last_iquv_s = before.last_iquv_s
+        self.counts = dict.fromkeys(COUNTED, 0) | before.counts
         self._intake = RowIntake(
             count_instances(obs_config["amber_config"]) if "amber_config" in obs_config else 1,
             settle_s=self.settling_time,
@@ -170,16 +148,18 @@ class AMBERClustering(DARCBase):
             logger=self.logger,
             clock=self.monotonic,
             files=trigger_files(obs_config, self._beam()),
-            decided=self._log.rows if self.resume else None,
+            decided=before.rows if self.resume else None,
         )
         self._running = True
         self.logger.info("source %s, Galactic maximum DM %s pc/cm3", self.source or "unknown", self.dm_gal)
         if self.resume:
-            self.logger.info("%d batches were decided on before", len(self._log.rows))
-            self._send_again(self._log.unsent)
+            self.logger.info("%d batches were decided on before", len(before.rows))
+            self._handover().send_again(before)
+            if before.unsent:
+                self._log.sent()
 
     def _log_path(self) -> Path | None:
-        return None if self.resume is None else self.config.darc_master.state_dir / "decisions"
+        return None if self.resume is None else file_in(self.config.darc_master.state_dir)
 
     def stop_observation(self, *args: Any, abort: bool = False, **kwargs: Any) -> None:
         """Stop the observation; what has arrived is still decided on.
@@ -233,65 +213,6 @@ class AMBERClustering(DARCBase):
         """Decide on the batches that are complete."""
         self._process_triggers()
 
-    # --- what is known about the observation ---------------------------------------------------------------
-
-    def _load_source_list(self) -> dict[str, dict[str, Any]]:
-        """Load the list with known source DMs: a dictionary per category."""
-        sources = load_source_list(self.source_file)
-        return {
-            "pulsars": dict(sources.pulsars),
-            "frbs": dict(sources.frbs),
-            "aliases": dict(sources.aliases),
-        }
-
-    def _get_source(self) -> float | None:
-        """Look up the source of the observation; return its DM in pc cm^-3, None for an unknown source."""
-        self.source = self.source_name = None
-        if self.parset is not None:
-            self.source_name = str(self.parset.get("task.source.name", ""))
-            if self.source_file:
-                self.source = load_source_list(self.source_file).lookup(self.source_name)
-        return self.source.dm if self.source else None
-
-    def _get_pointing(self, time: Time | None = None) -> SkyCoord | None:
-        """Return the direction of this compound beam from the parset.
-
-        Args:
-            time: when, for a beam that is fixed on the ground; default: the start of the observation
-
-        Returns:
-            the direction, or None if the parset does not tell
-        """
-        beam = self._beam()
-        if self.parset is None or beam is None:
-            return None
-        try:
-            return beam_pointing(self.parset, beam, time or self.utc_start, self.instrument)
-        except DARCError as error:
-            self.logger.error("no pointing of this beam: %s", error)
-            return None
-
-    def _galactic_dm(self, pointing: SkyCoord | None) -> float | None:
-        if self.galaxy_model != "ymw16":
-            return self.galactic_dm_max
-        if pointing is None:
-            self.logger.error("no pointing, therefore no Galactic DM: no triggers on new sources")
-            return None
-        gl, gb = galactic(pointing)
-        return galactic_maximum_dm(float(gl), float(gb))
-
-    def _sys_params(self) -> dict[str, float]:
-        min_freq_mhz = _number(self.obs_config, "min_freq", self.instrument.min_freq_mhz)
-        return {
-            "dt": self.instrument.tsamp_s,
-            "delta_nu_MHz": self.instrument.channel_width_mhz,
-            "nu_GHz": self.instrument.centre_freq_mhz(min_freq_mhz) / 1000,
-        }
-
-    def _beam(self) -> int | None:
-        beam = _number(self.obs_config, "beam", self.config.beam)
-        return None if beam is None else int(beam)
-
     # --- decisions -----------------------------------------------------------------------------------------
 
     def _process_triggers(self) -> None:
@@ -312,7 +233,7 @@ class AMBERClustering(DARCBase):
         # before it is sent: whatever happens from here on, nobody decides on these rows again
         self._log.decide(batch.number, batch.counts, self.counts, self.last_iquv_s, sendings)
         if sendings:
-            self._send(sendings)
+            self._handover().send(sendings)
             self._log.sent()
         if self._running and not batch.late:
             end_s = (batch.number + 1) * self.instrument.batch_s
@@ -388,7 +309,7 @@ class AMBERClustering(DARCBase):
         )
         selection = self._select([group])
         about = (Time(utc_start), datetimesource, self._beam(), dmgal, pointing)
-        self._send(self._conclude(selection, Context(self.instrument, sys_params, *about)))
+        self._handover().send(self._conclude(selection, Context(self.instrument, sys_params, *about)))
         return selection
 
     # --- consequences --------------------------------------------------------------------------------------
@@ -417,67 +338,9 @@ class AMBERClustering(DARCBase):
             metrics.note_decisions(receiver, limits)
         for verdict in selection.verdicts:
             self.logger.info("%s", verdict)
-        sendings: dict[str, Any] = {}
-        if selection.iquv:
-            sendings["iquv"] = iquv_message(selection.iquv, context)
-        if selection.lofar is not None:
-            item = self._master_item(selection.lofar, context)
-            sendings |= {"lofar": item, "voevent": item} if item else {}
-        return sendings
+        return self._handover().messages(selection, context, self._get_pointing)
 
-    def _master_item(self, verdict: Verdict, context: Context) -> dict[str, Any] | None:
-        arrival = context.arrival_at_centre(verdict)
-        pointing = context.pointing if context.pointing is not None else self._get_pointing(arrival)
-        if pointing is None:
-            metrics.note_trigger("lofar", metrics.FAILED, self.clock())
-            self.logger.error("pointing not known, nothing sent to LOFAR nor as VOEvent: %s", verdict)
-            return None
-        return master_item(verdict, context, arrival, pointing)
-
-    def _send(self, sendings: Mapping[str, Any]) -> None:
-        if "iquv" in sendings and self.target_queue is not None:
-            self._send_iquv(sendings["iquv"])
-        for name, receiver in (("LOFAR", self.lofar_queue), ("VOEvent", self.vo_queue)):
-            kind = name.lower()
-            if kind in sendings and receiver is not None:
-                receiver.put(sendings[kind])
-            elif kind in sendings:
-                metrics.note_trigger(kind, metrics.FAILED, self.clock())
-                self.logger.warning("no %s trigger sent: not connected to the master node", name)
-
-    def _send_iquv(self, message: dict[str, Any]) -> None:
-        try:
-            if self.target_queue is not None:
-                self.target_queue.put(message, timeout=LONGEST_WAIT_S)
-        except queue.Full:
-            metrics.note_trigger("iquv", metrics.FAILED, self.clock())
-            self.logger.error("%d IQUV triggers lost, since their queue is full", len(message["trigger"]))
-
-    def _send_again(self, unsent: Mapping[str, Any]) -> None:
-        """Send what a predecessor decided on and may not have sent.
-
-        A dump that is asked for twice does no harm as long as its data are there, and a VOEvent that comes
-        twice is recognised. LOFAR is never told twice.
-        """
-        sendings = {kind: sending for kind, sending in unsent.items() if kind != "lofar"}
-        if "iquv" in sendings:
-            latest_s = max(float(trigger["time"]) for trigger in sendings["iquv"]["trigger"])
-            if self.clock() - self._start_unix - latest_s > self.instrument.ring_buffer_s:
-                self.logger.error("a dump was decided on and not sent, and its data are gone")
-                del sendings["iquv"]
-        if "lofar" in unsent:
-            self.logger.error("LOFAR may not have been told of a trigger: %s", unsent["lofar"])
-        if sendings:
-            self.logger.warning("sent again, since it may not have been sent: %s", ", ".join(sendings))
-            self._send(sendings)
-        if unsent:
-            self._log.sent()
-
-
-def _number(obs_config: dict[str, Any], key: str, default: Any) -> Any:
-    """Return a number of the observation's configuration."""
-    value = obs_config.get(key, default)
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError) as error:
-        raise AMBERClusteringException(f"{key} of the observation is {value!r:.100}, not a number") from error
+    def _handover(self) -> Handover:
+        """Return what hands over to the queues that this object's attributes are now."""
+        on_master = {"lofar": self.lofar_queue, "voevent": self.vo_queue}
+        return Handover(self.target_queue, on_master, self.logger, self.clock)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import socket
 import threading
-import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from darc import metrics
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
+from darc.decisions import decided_dumps, file_in
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.dada_event import DadaEvent, build_message, event_window
@@ -61,7 +64,8 @@ class DADATrigger(DARCBase):
 
     Each set of triggers becomes one message per Stokes, sent in one go by a thread per Stokes. A message that
     cannot be delivered is repeated as long as the data it asks for are in the ring buffer, also after a death
-    of this process: repeating is harmless there.
+    of this process: repeating is harmless there. A successor looks for what was decided and never came here.
+    Below a master, what was taken in before is passed over when it comes again.
     """
 
     host: str
@@ -125,6 +129,10 @@ class DADATrigger(DARCBase):
                 target=self._dump_polcal, args=(obs_config,), name="polcal", daemon=True
             )
             self._polcal.start()
+        elif self.resume:
+            decisions = file_in(self.config.darc_master.state_dir)
+            for message in decided_dumps(decisions, observation_label(obs_config)):
+                self._handle({**message, "again": True})
 
     def _dump_polcal(self, obs_config: dict[str, Any]) -> None:
         try:
@@ -151,7 +159,8 @@ class DADATrigger(DARCBase):
         """Send triggers.
 
         Args:
-            command: `{'command': 'trigger', 'trigger': [trigger, ...]}`
+            command: `{'command': 'trigger', 'trigger': [trigger, ...]}`; with a true `again` if it may have
+                come here before
 
         Raises:
             DARCError: nothing of it can be sent
@@ -163,8 +172,8 @@ class DADATrigger(DARCBase):
             self.logger.warning("trigger refused: this is a polarisation calibration, which dumps by itself")
         else:
             triggers: Any = command.get("trigger")
-            arrived = command.get("arrived")
-            self.send_event(triggers if isinstance(triggers, list) else [triggers], arrived)
+            triggers = triggers if isinstance(triggers, list) else [triggers]
+            (self._send_again if command.get("again") else self.send_event)(triggers, command.get("arrived"))
 
     def _is_polcal(self, parset: dict[str, Any] | None) -> bool:
         if parset is None or "polcal" not in str(parset.get("task.source.name", "")):
@@ -190,23 +199,49 @@ class DADATrigger(DARCBase):
         Raises:
             DARCError: nothing of it can be sent; what is wrong is said
         """
-        events: dict[tuple[str, str], list[DadaEvent]] = {}
+        for stokes, event, _ in self._messages(triggers):
+            with self._refusing():
+                self.send_events(event, stokes, arrived_unix)
+
+    def _send_again(self, triggers: list[dict[str, Any]], arrived_unix: float | None) -> None:
+        """Send triggers that have not been taken in before, unless their data have left the ring buffer."""
+        data_s = self.clock() - parsets.start_time_unix(self.obs_config, self.instrument)
+        for stokes, event, latest_s in self._messages(triggers):
+            if self._is_known(stokes, event):
+                continue
+            with self._refusing():
+                if data_s - latest_s <= self.instrument.ring_buffer_s:
+                    self.logger.warning("a dump that was decided on may not have been sent, and is sent now")
+                    self.send_events(event, stokes, arrived_unix)
+                else:
+                    metrics.note_trigger("iquv", metrics.FAILED, self.clock())
+                    self.logger.error("a dump was decided on and not sent, and its data are gone: %r", event)
+                    self._take_in(self._message(stokes, event))
+                    self._settle(_key(stokes, event), "expired")
+
+    def _messages(self, triggers: list[dict[str, Any]]) -> Iterator[tuple[str, str, float]]:
+        """Make the messages of triggers, one per Stokes: Stokes, message, and time of its latest trigger."""
+        events: dict[tuple[str, str], list[tuple[float, DadaEvent]]] = {}
         for item in triggers:
-            try:
+            with self._refusing():
                 trigger = DumpTrigger.from_item(item)
-                utc_start = self._utc_start(trigger)
-                event = self._event(trigger)
-                events.setdefault((trigger.stokes, utc_start), []).append(event)
-            except DARCError as error:
-                metrics.note_trigger("iquv", metrics.REFUSED, self.clock())
-                self.logger.error("trigger refused: %s", error)
+                event = trigger.time_s, self._event(trigger)
+                events.setdefault((trigger.stokes, self._utc_start(trigger)), []).append(event)
         if not events:
             raise DADATriggerException("there is no trigger in it that can be sent")
         for (stokes, utc_start), together in events.items():
-            try:
-                self.send_events(build_message(utc_start, together).decode("ascii"), stokes, arrived_unix)
-            except DARCError as error:
-                self.logger.error("trigger refused: %s", error)
+            with self._refusing():
+                text = build_message(utc_start, [event for _, event in together]).decode("ascii")
+                yield stokes, text, max(time_s for time_s, _ in together)
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Have what is wrong with a trigger cost this trigger only."""
+        try:
+            yield
+        except DARCError as error:
+            metrics.note_trigger("iquv", metrics.REFUSED, self.clock())
+            self.logger.error("trigger refused: %s", error)
 
     def _utc_start(self, trigger: DumpTrigger) -> str:
         """Return the start of the data as their headers carry it.
@@ -254,12 +289,22 @@ class DADATrigger(DARCBase):
         """
         if stokes not in STOKES:
             raise DADATriggerException(f"Stokes {stokes!r} of a trigger is neither I nor IQUV")
+        if not self._is_known(stokes, event):
+            message = self._message(stokes, event)
+            self._take_in(message)
+            self._outbox(stokes).put(message, arrived_unix)
+
+    def _message(self, stokes: str, event: str) -> _Message:
         expires = self.clock() + self.instrument.ring_buffer_s
-        message = _Message(uuid.uuid4().hex, stokes, event, self.host, self._port(stokes), expires)
+        return _Message(_key(stokes, event), stokes, event, self.host, self._port(stokes), expires)
+
+    def _is_known(self, stokes: str, event: str) -> bool:
+        return self._journal is not None and self._journal.knows(_key(stokes, event))
+
+    def _take_in(self, message: _Message) -> None:
         if self._journal is not None:
             # a power cut would take the data along
             self._journal.intend("dump", message.key, asdict(message), durable=False)
-        self._outbox(stokes).put(message, arrived_unix)
 
     def _outbox(self, stokes: str) -> Outbox[_Message]:
         if stokes not in self._outboxes:
@@ -267,9 +312,9 @@ class DADATrigger(DARCBase):
             self._outboxes[stokes] = Outbox(name, kind, self._send, self.logger, self.clock)
         return self._outboxes[stokes]
 
-    def _settle(self, message: _Message, outcome: str) -> None:
+    def _settle(self, key: str, outcome: str) -> None:
         if self._journal is not None:
-            self._journal.settle(message.key, outcome)
+            self._journal.settle(key, outcome)
 
     def _send(self, message: _Message) -> None:
         """Send a message, again and again until it is delivered or of no use."""
@@ -285,11 +330,11 @@ class DADATrigger(DARCBase):
             self._persist(attempt, policy, OSError, message.label)
         except OSError as error:
             if not self._is_stopping():  # else the next process tries
-                self._settle(message, "failed")
+                self._settle(message.key, "failed")
             raise DADATriggerException(
                 f"{message.label}: {error}; its data are lost: {message.content!r}"
             ) from error
-        self._settle(message, "sent")
+        self._settle(message.key, "sent")
         self.logger.info("%s sent: %r", message.label, message.content)
 
     def _port(self, stokes: str) -> int:
@@ -333,6 +378,9 @@ class DADATrigger(DARCBase):
             "polarisation calibration of %s: %d dumps", observation_label(obs_config), len(windows)
         )
         for start_s, end_s in windows:
+            event = build_message(utc_start, [DadaEvent(start_s, end_s, 0.0, 0.0, 0.0, 0)]).decode("ascii")
+            if self._is_known("IQUV", event):
+                continue
             # in steps: the clock may be set meanwhile
             while (wait_s := start_unix + start_s - self.clock()) > 0:
                 if end.wait(min(wait_s, LONGEST_WAIT_S)):
@@ -342,5 +390,9 @@ class DADATrigger(DARCBase):
             if self.clock() - start_unix - start_s > self.instrument.ring_buffer_s:
                 self.logger.error("no dump at %g s: the service was started too late for its data", start_s)
                 continue
-            event = DadaEvent(start_s, end_s, 0.0, 0.0, 0.0, 0)
-            self.send_events(build_message(utc_start, [event]).decode("ascii"), "IQUV")
+            self.send_events(event, "IQUV")
+
+
+def _key(stokes: str, event: str) -> str:
+    """Return what a message is recognised by, whoever makes it."""
+    return hashlib.sha256(f"{stokes} {event}".encode()).hexdigest()[:32]

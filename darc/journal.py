@@ -2,7 +2,8 @@
 
 An *intent* is written before something is done that must not be lost, or not be done twice; its outcome is
 written afterwards. An intent without an outcome is *open*: whoever did it died meanwhile, and what that means
-depends on who was to receive it.
+depends on who was to receive it. The latest keys with an outcome are known, too: what somebody asks for a
+second time need not be done again.
 
 The file has a line of JSON for each. Intents are on disk before `intend` returns, also after a power cut;
 outcomes are not waited for, so that a power cut may open an intent again. A line that was written in part is
@@ -24,6 +25,8 @@ from darc.formats.files import write_complete
 
 #: Size of the file in bytes from which it is written anew without what is settled.
 LONG_BYTES = 1 << 18
+#: Number of keys that are known after they have been settled.
+MEMORY = 100
 
 
 class JournalError(DARCError):
@@ -57,6 +60,7 @@ class Journal:
         self._logger = logging.getLogger("darc.journal")
         self._lock = threading.Lock()
         self._open: dict[str, Intent] = {}
+        self._settled: dict[str, str] = {}
         # whether the last attempt to write failed: the file lacks something, or ends in a part of a line
         self._failing = False
         self._bytes, self._long_bytes = 0, LONG_BYTES
@@ -86,7 +90,13 @@ class Journal:
         """Write down what came of an intent; nothing happens if none with this key is open."""
         with self._lock:
             if self._open.pop(key, None) is not None:
-                self._append(json.dumps({"settled": key, "outcome": outcome}), durable=False)
+                self._remember(key, outcome)
+                self._append(_outcome_line(key, outcome), durable=False)
+
+    def knows(self, key: str) -> bool:
+        """Return whether something was intended under this key, as far as that is remembered."""
+        with self._lock:
+            return key in self._open or key in self._settled
 
     def open_intents(self) -> list[Intent]:
         """Return the intents without an outcome, the oldest first."""
@@ -111,6 +121,7 @@ class Journal:
             entry = json.loads(line)
             if "settled" in entry:
                 self._open.pop(entry["settled"], None)
+                self._remember(entry["settled"], entry["outcome"])
             else:
                 intent = Intent(**entry["intent"])
                 self._open.pop(intent.key, None)
@@ -118,6 +129,12 @@ class Journal:
         except (ValueError, TypeError, KeyError):
             return False
         return True
+
+    def _remember(self, key: str, outcome: str) -> None:
+        self._settled.pop(key, None)
+        self._settled[key] = outcome
+        while len(self._settled) > MEMORY:
+            del self._settled[next(iter(self._settled))]
 
     def _append(self, line: str, durable: bool) -> None:
         if self._failing:
@@ -139,8 +156,9 @@ class Journal:
             self._rewrite()
 
     def _rewrite(self) -> None:
-        """Write what is open, without what is settled."""
-        lines = [json.dumps({"intent": asdict(intent)}) + "\n" for intent in self._open.values()]
+        """Write what is open, and the latest that is settled."""
+        lines = [_outcome_line(key, outcome) + "\n" for key, outcome in self._settled.items()]
+        lines += [json.dumps({"intent": asdict(intent)}) + "\n" for intent in self._open.values()]
         content = "".join(lines)
         # one that has much that is open is not written anew each time
         self._bytes, self._long_bytes = len(content), max(LONG_BYTES, 2 * len(content))
@@ -155,3 +173,7 @@ class Journal:
         if not self._failing:
             self._logger.error("%s: what is intended is not written down: %s", self.path, reason)
         self._failing = True
+
+
+def _outcome_line(key: str, outcome: str) -> str:
+    return json.dumps({"settled": key, "outcome": outcome})

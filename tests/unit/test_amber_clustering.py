@@ -222,7 +222,7 @@ def test_the_message_to_the_dada_trigger(observe):
 
 
 def test_a_full_queue_to_the_dada_trigger_costs_that_message_only(observe, monkeypatch, caplog):
-    monkeypatch.setattr("darc.amber_clustering.LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr("darc.handover.LONGEST_WAIT_S", 0.0)
     service = observe(target_queue=queue.Queue(1))
     service.thresh_iquv["interval"] = 0.0
     for batch in (10, 20):

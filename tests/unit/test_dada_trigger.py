@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.dada_trigger import DADATrigger, DADATriggerException
+from darc.decisions import DecisionLog
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
 from darc.simulation.dada_dbevent import Dump, RingBuffer, parse_message
@@ -603,3 +604,68 @@ def test_a_journal_of_another_version_stops_nobody(successor, tmp_path, receiver
     )
     send(successor(), trigger())
     receivers.only("IQUV")
+
+
+# --- what was decided and never came here ------------------------------------------------------------------
+
+
+@pytest.fixture
+def resume(tmp_path, successor):
+    """Start the service in an observation in which a dump was decided on, 20 s from its start."""
+    observation = Observation("B1933+16", START, 299.008, event_ports={0: (31000, 31001)})
+    obs_config = load_obs_config(observation.write(tmp_path / "files").workers[0])
+    message = {"command": "trigger", "trigger": [trigger()], "arrived": None}
+
+    def resume(at_s, *, decided=True, resume=True):
+        log = DecisionLog(tmp_path / "state" / "decisions", obs_config["datetimesource"], resume=True)
+        if decided:
+            log.decide(19, {1: 1}, {"rows": 1}, 20.0, {"iquv": message})
+            log.sent()
+        log.close()
+        made = successor(START.timestamp() + at_s)
+        made._handle({
+            "command": "start_observation", "obs_config": obs_config, "reload": False, "resume": resume
+        })  # fmt: skip
+        return made
+
+    resume.again = {**message, "again": True}
+    return resume
+
+
+# a queue ends with its node, and what a process that is killed has just taken out of one with the process
+def test_a_dump_that_was_decided_on_and_never_came_here_is_sent(resume, receivers):
+    resume(25.0).cleanup()
+    assert b" 56.791 12.5 25 35" in receivers.only("IQUV")
+
+
+def test_one_that_was_sent_is_not_sent_again_whoever_asks(resume, receivers):
+    for asked_again in (resume(25.0), resume(26.0, decided=False)):
+        asked_again._handle(resume.again)
+        asked_again._handle({**resume.again, "again": False})
+        asked_again.cleanup()
+    receivers.only("IQUV")
+
+
+def test_one_whose_data_are_gone_is_told_once(resume, receivers, caplog):
+    for asked_again in (resume(60.0), resume(61.0, decided=False)):
+        asked_again._handle(resume.again)
+        asked_again.cleanup()
+    assert receivers.messages["IQUV"] == []
+    assert caplog.text.count("its data are gone") == 1
+
+
+def test_an_observation_that_begins_anew_asks_for_nothing(resume, receivers):
+    resume(25.0, resume=False).cleanup()
+    assert receivers.messages["IQUV"] == []
+
+
+@pytest.mark.parametrize(
+    "damaged", ["5", "[]", "{}", '{"trigger": 5}', '{"trigger": [{"time": "x"}]}', "torn"]
+)
+def test_a_damaged_record_of_decisions_costs_what_is_damaged(resume, receivers, tmp_path, damaged):
+    resume(25.0).cleanup()
+    receivers.only("IQUV")
+    with (tmp_path / "state" / "decisions").open("a") as file:
+        file.write(f'{{"batch": 1, "rows": {{}}, "counts": {{}}, "send": {{"iquv": {damaged}}}}}\n')
+    resume(26.0, decided=False).cleanup()
+    assert receivers.messages.get("IQUV", []) == []

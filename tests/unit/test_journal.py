@@ -69,6 +69,7 @@ def test_a_file_of_anything_is_survived(tmp_path_factory: pytest.TempPathFactory
 
 def test_what_is_settled_does_not_stay_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONG_BYTES", 2000)
+    monkeypatch.setattr(module, "MEMORY", 10)
     journal = Journal(path)
     journal.intend("lofar", "open", {})
     for number in range(200):
@@ -76,6 +77,18 @@ def test_what_is_settled_does_not_stay_for_ever(path: Path, monkeypatch: pytest.
         journal.settle(str(number), "sent")
     assert path.stat().st_size < 2200
     assert [intent.key for intent in Journal(path).open_intents()] == ["open"]
+
+
+def test_the_latest_that_is_settled_is_still_known(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MEMORY", 2)
+    journal = Journal(path)
+    for key in "abc":
+        journal.intend("iquv", key, {})
+        journal.settle(key, "sent")
+    journal.intend("iquv", "open", {})
+    for _ in range(2):  # the first one writes the file anew
+        journal = Journal(path)
+        assert [key for key in ("a", "b", "c", "open", "d") if journal.knows(key)] == ["b", "c", "open"]
 
 
 def test_a_disk_that_takes_nothing_stops_nobody_and_is_named_once(

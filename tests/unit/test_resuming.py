@@ -14,6 +14,7 @@ from darc.amber_clustering import AMBERClustering
 from darc.formats.amber import format_row, header
 from darc.formats.parset import load_obs_config
 from darc.growing_file import LineReader
+from darc.handover import Handover
 from darc.simulation.observation import Observation
 
 START = datetime(2019, 5, 18, 23, 51, 12, 640_000, tzinfo=UTC)
@@ -49,7 +50,7 @@ amber_clustering:
         self.now = 1000.0
         self.messages = queue.Queue()
         self.iquv, self.lofar, self.voevents = queue.Queue(), queue.Queue(), queue.Queue()
-        self.readers = {}
+        self.readers, self.dumps = {}, []
         self.start_listener()
         self.start_clustering(resume=False)
 
@@ -117,12 +118,18 @@ amber_clustering:
             self.now += max(self.service.due_in(), 0.05)
             self.service.do_what_is_due()
 
+    def new_dumps(self):
+        """What the DADA trigger is asked for the first time: it passes over what it knows."""
+        for message in _all(self.iquv):
+            dump = [(t["dm"], t["snr"], t["time"]) for t in message["trigger"]]
+            if dump not in self.dumps:
+                self.dumps.append(dump)
+                yield dump
+
     def outcome(self):
         """What was sent, in its order."""
         return {
-            "iquv": [
-                [(t["dm"], t["snr"], t["time"]) for t in message["trigger"]] for message in _all(self.iquv)
-            ],
+            "iquv": list(self.new_dumps()),
             "lofar": [(item["dm"], item["snr"], item["tarr"]) for item in _all(self.lofar)],
             "voevent": [(item["dm"], item["snr"], item["tarr"]) for item in _all(self.voevents)],
         }
@@ -244,17 +251,19 @@ def test_a_death_between_deciding_and_sending_repeats_all_but_lofar(node, monkey
 
     node = node()
     burst(node)
-    name, owner = ("_send", node.service) if after == "log" else ("sent", node.service._log)
-    monkeypatch.setattr(owner, name, die)
-    with pytest.raises(Killed):
-        node.settle()
+    owner, name = (Handover, "send") if after == "log" else (node.service._log, "sent")
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, die)
+        with pytest.raises(Killed):
+            node.settle()
     before = node.outcome()
-    assert len(before["lofar"]) == (0 if after == "log" else 1)
+    assert len(before["lofar"]) == len(before["iquv"]) == (0 if after == "log" else 1)
     node.service._log.close()
     node.start_clustering()
     node.settle()
     outcome = node.outcome()
-    assert [len(outcome[kind]) for kind in ("iquv", "lofar", "voevent")] == [1, 0, 1]
+    assert len(before["iquv"] + outcome["iquv"]) == 1
+    assert [len(outcome[kind]) for kind in ("lofar", "voevent")] == [0, 1]
     # once is enough
     node.service._log.close()
     node.start_clustering()
@@ -262,17 +271,35 @@ def test_a_death_between_deciding_and_sending_repeats_all_but_lofar(node, monkey
     assert not any(node.outcome().values())
 
 
-def test_a_dump_whose_data_are_gone_is_not_repeated(node, monkeypatch, caplog):
+# what waits in a queue of the node ends with it
+def test_all_recent_dumps_are_asked_for_again_by_who_follows_as_they_may_have_been_in_a_queue(node):
     node = node()
-    burst(node)
-    monkeypatch.setattr(node.service, "_send", lambda _: None)
-    monkeypatch.setattr(node.service._log, "sent", lambda: None)
-    node.settle()
+    for batch in (10, 20, 30):
+        burst(node, batch)
+        node.settle()
+    before = _all(node.iquv)
     node.service._log.close()
-    node.now += 60.0
     node.start_clustering()
-    assert node.outcome()["iquv"] == []
-    assert "its data are gone" in caplog.text
+    again = _all(node.iquv)
+    assert [len(message["trigger"]) for message in again] == [1, 1, 1]
+    assert all(message["again"] for message in again)
+    assert [m["trigger"][0]["time"] for m in again] == [m["trigger"][0]["time"] for m in before]
+    node.service._log.close()
+    node.start_clustering(resume=False)
+    assert _all(node.iquv) == []
+
+
+def test_only_as_many_dumps_are_asked_for_again_as_may_be_of_use(node, monkeypatch):
+    monkeypatch.setattr("darc.decisions.RECALLED", 2)
+    node = node()
+    for batch in (10, 20, 30):
+        burst(node, batch)
+        node.settle()
+    dumps = node.outcome()["iquv"]
+    node.service._log.close()
+    node.dumps.clear()
+    node.start_clustering()
+    assert node.outcome()["iquv"] == dumps[1:]
 
 
 def test_late_rows_are_late_for_the_successor_too(node):
@@ -296,7 +323,7 @@ def test_a_new_start_of_the_same_observation_begins_anew(node):
     node.start_clustering(resume=False)
     node.listen(1)
     node.settle()
-    assert len(node.outcome()["iquv"]) == 2
+    assert len(node.outcome()["lofar"]) == 2
 
 
 # the queue outlives a service that is killed before it has read that an observation starts
