@@ -21,6 +21,8 @@ from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.log_rotation import LogRotation
+from darc.master_commands import WATCHING, DARCMasterException, attribute_named, attribute_of, invalid
+from darc.master_commands import switched_service as switched
 from darc.network.authentication import gate_of
 from darc.network.command_protocol import PROVEN_COMMANDS, Reply, Request, parse_request
 from darc.network.command_server import CommandServer
@@ -33,16 +35,7 @@ from darc.systemd_notify import Notifier
 from darc.topology import SERVICES
 from darc.wellbeing import Wellbeing
 
-#: Service that each pair of switches belongs to.
-SWITCHES = {"lofar": "lofar_trigger", "voevent": "voevent_generator"}
-#: Commands by which a node is watched: always served, and too frequent and long for the log.
-WATCHING = ("details", "log")
-
 Result = tuple[str, Any]
-
-
-class DARCMasterException(DARCError):  # noqa: N818 (documented name)
-    """The master cannot do what it is asked."""
 
 
 class DARCMaster:
@@ -186,7 +179,7 @@ class DARCMaster:
         served = self.config.darc_master
         try:
             if rest and word != "get_attr":
-                raise _invalid(command)
+                raise invalid(command)
             if word in WATCHING:
                 return "Success", log_tail(self.config, service) if word == "log" else self._details()
             if self._ending and word not in ("status", "get_attr", "stop_master"):
@@ -195,7 +188,7 @@ class DARCMaster:
                 return self._service_command(service, word, command)
             if word in served.master_commands:
                 return self._master_command(command, payload)
-            raise _invalid(command)
+            raise invalid(command)
         except DARCError as error:
             return "Error", {"error": str(error)}
 
@@ -212,7 +205,7 @@ class DARCMaster:
             case ("check_config" | "apply_config") as word, str(content):
                 return self._pushed(word, content)
             case "get_attr", _:
-                return self._own_attribute(command)
+                return "Success", attribute_of(self, command)
             case word, _:
                 return self._switch_cmd(word)
 
@@ -241,7 +234,7 @@ class DARCMaster:
         }
         try:
             if word not in methods:
-                raise _invalid(word)
+                raise invalid(word)
             return methods[word](service)
         except DARCError as error:
             self.logger.error("%s %s: %s", word, service, error)
@@ -326,13 +319,7 @@ class DARCMaster:
             service: service to get an attribute of
             command: full command, `get_attr NAME`
         """
-        return self.supervisor.ask(service, {"command": "get_attr", "attribute": _attribute(command)})
-
-    def _own_attribute(self, command: str) -> Result:
-        name = _attribute(command)
-        if name.startswith("_") or not hasattr(self, name):
-            raise DARCMasterException(f"DARCMaster has no attribute {name!r}")
-        return "Success", {f"DARCMaster.{name}": str(getattr(self, name))}
+        return self.supervisor.ask(service, {"command": "get_attr", "attribute": attribute_named(command)})
 
     def _switch_cmd(self, command: str) -> Result:
         """Check the status of the LOFAR trigger system or of the VOEvent generator, or enable or disable it.
@@ -343,15 +330,7 @@ class DARCMaster:
         Raises:
             DARCError: that service does not run on this node, or does not answer
         """
-        system, _, word = command.partition("_")
-        service = SWITCHES.get(system)
-        if service is None or word not in ("status", "enable", "disable"):
-            raise _invalid(command)
-        if service not in self.services:
-            raise DARCMasterException(
-                f"{command} is for a node that runs {service}, and this {self.host_type} node does not"
-            )
-        return self.supervisor.ask(service, {"command": word})
+        return self.supervisor.ask(*switched(command, self.services, self.host_type))
 
     # --- observations --------------------------------------------------------------------------------------
 
@@ -387,19 +366,6 @@ class DARCMaster:
             DARCError: the file is not usable
         """
         return self._observing.stop(config_file, abort)
-
-
-def _invalid(command: str) -> DARCMasterException:
-    return DARCMasterException(f"Invalid command: {command}")
-
-
-def _attribute(command: str) -> str:
-    words = command.split()
-    if len(words) != 2:
-        raise DARCMasterException("get_attr needs the name of one attribute")
-    if words[1] == "config":  # holds what nodes set differently as it is written, keys too
-        raise DARCMasterException("the configuration is not told: it holds keys")
-    return words[1]
 
 
 def main(arguments: list[str] | None = None) -> int:

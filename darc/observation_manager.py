@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import abc
 import queue
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
+from darc.deaths import Deaths
 from darc.errors import DARCError
 from darc.forks import prepare_forks
 from darc.formats import parset as parsets
 from darc.reporting.memory import OpenObservations
 
-#: Deaths of the process of an observation after which that is left alone.
+#: Deaths of the process of an observation, within `restart_window`, after which that is left alone.
 DEATHS_MAX = 3
 
 #: Start method of the processes of observations: others inherit what threads hold, or import everything.
@@ -69,7 +69,7 @@ class ObservationManager(DARCBase, abc.ABC):
         super().__init__(*args, **kwargs)
         self.observations: dict[str, Running] = {}
         self.unfinished = OpenObservations(self.config.darc_master.state_dir / self.service_name, self.logger)
-        self._deaths: Counter[str] = Counter()
+        self._deaths: dict[str, Deaths] = {}
         self._scavenge_at = 0.0
 
     @abc.abstractmethod
@@ -194,9 +194,12 @@ class ObservationManager(DARCBase, abc.ABC):
     def _ended(self, task: str, running: Running, code: int | None) -> None:
         """Forget an observation that is finished, or whose process died too often."""
         if code != 0:
-            self._deaths[task] += 1
-            if self._deaths[task] < DEATHS_MAX:
+            window_s = self.config.darc_master.restart_window
+            number = self._deaths.setdefault(task, Deaths()).count(self.monotonic(), window_s)
+            if number < DEATHS_MAX:
                 return
-            self.logger.critical("%s is left alone: its process died %d times", running, DEATHS_MAX)
-        del self._deaths[task]
+            self.logger.critical(
+                "%s is left alone: its process died %d times within %g s", running, number, window_s
+            )
+        self._deaths.pop(task, None)
         self.unfinished.drop(task)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import itertools
 import logging
 import multiprocessing
@@ -14,15 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from darc.config import Config, load_config
+from darc.deaths import Deaths
 from darc.errors import DARCError
 from darc.forks import end_forks, prepare_forks
 from darc.formats.node_details import ServiceDetails
 from darc.network.process_queue import ProcessQueue
+from darc.service_handle import Handle, State
 from darc.service_process import Launch, NoProcessError, ServiceProcess
 from darc.topology import SERVICES, module_names
 
@@ -38,47 +38,11 @@ PROGRAM = (
     "darc.node_report",
     "darc.observing",
     "darc.log_rotation",
+    "darc.master_commands",
     "darc.wellbeing",
 )
 
 R = TypeVar("R")
-
-
-class State(enum.Enum):
-    """State of a service; the value is what `status` shows."""
-
-    STOPPED = "stopped"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    RESTARTING = "restarting"
-    FAILED = "failed"
-
-
-@dataclass
-class Handle:
-    """A service and its process.
-
-    Attributes:
-        operation: held while it is started or stopped
-        deaths: times of its recent deaths
-        restart_at: when it is to be restarted, if it is to be
-        since: when it got into its state, unix s; None: it never was in another
-        restarts: how often it was restarted after a death
-    """
-
-    name: str
-    state: State = State.STOPPED
-    process: ServiceProcess | None = None
-    operation: threading.Lock = field(default_factory=threading.Lock)
-    deaths: list[float] = field(default_factory=list)
-    restart_at: float = 0.0
-    since: float | None = None
-    restarts: int = 0
-
-    def died(self) -> bool:
-        """Whether the process has ended, and that has not been noted."""
-        return self.process is not None and not self.process.alive()
 
 
 class Supervisor:
@@ -194,7 +158,7 @@ class Supervisor:
                 raise DARCError(f"process {handle.process.pid} of {name} does not end, not even when killed")
             if handle.process is not None:
                 return "already running"
-            handle.deaths.clear()
+            handle.deaths = Deaths()
             try:
                 self._start(handle)
             except NoProcessError as error:
@@ -315,8 +279,7 @@ class Supervisor:
     def _plan_restart(self, handle: Handle, cause: str) -> None:
         """Restart a service that died later, or give it up."""
         settings, now = self.config.darc_master, self.monotonic()
-        handle.deaths = [t for t in handle.deaths if now - t < settings.restart_window] + [now]
-        number = len(handle.deaths)
+        number = handle.deaths.count(now, settings.restart_window)
         if number > settings.restart_limit:
             self._change(handle, State.FAILED)
             self.logger.critical(

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 
 from darc.observations import ObservationBook
-from darc.supervisor import State, Supervisor
+from darc.service_handle import State
+from darc.supervisor import Supervisor
 from darc.systemd_notify import Notifier
 
 

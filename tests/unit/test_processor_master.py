@@ -566,6 +566,16 @@ def test_a_process_that_dies_is_started_again_but_not_for_ever(world, managers, 
     assert manager.observations == {} and "left alone" in caplog.text
 
 
+def test_deaths_far_from_each_other_do_not_add_up(world, managers, caplog):
+    manager = managers()
+    manager.start_observation(world.obs_config())
+    for _ in range(2 * DEATHS_MAX):
+        process_of(manager).exitcode = -9
+        manager.do_what_is_due()
+        world.now += manager.config.darc_master.restart_window / (DEATHS_MAX - 1)
+    assert len(manager.observations) == 1 and "left alone" not in caplog.text
+
+
 def test_a_configuration_that_is_wrong_for_a_while_costs_no_observation(world, managers, caplog):
     manager, site = managers(), world.config_file.read_text()
     world.config_file.write_text("nonsense: [")

@@ -237,7 +237,7 @@ def test_the_pauses_double_up_to_a_limit_and_then_it_is_given_up(services, clock
 
 def test_one_that_was_given_up_starts_by_command_with_a_clean_sheet(services, clock):
     services.start(NAME)
-    services.handles[NAME].deaths = [0.0] * SETTINGS["restart_limit"]
+    services.handles[NAME].deaths.times = [0.0] * SETTINGS["restart_limit"]
     process(services).die()
     assert services.status(NAME) == "failed"
     assert services.start(NAME) == "started"
@@ -247,7 +247,7 @@ def test_one_that_was_given_up_starts_by_command_with_a_clean_sheet(services, cl
 
 def test_deaths_of_long_ago_do_not_count(services, clock):
     services.start(NAME)
-    services.handles[NAME].deaths = [0.0] * SETTINGS["restart_limit"]
+    services.handles[NAME].deaths.times = [0.0] * SETTINGS["restart_limit"]
     clock.now = SETTINGS["restart_window"] + 1
     process(services).die()
     assert services.status(NAME) == "restarting"
