@@ -93,7 +93,7 @@ OWN_OPTIONS: dict[str, dict[str, Any]] = {
     "--mail-to": {
         "metavar": "LIST",
         "default": None,
-        "help": "mail addresses that receive the results, with commas between them",
+        "help": "mail addresses for results and triggers, with commas between them",
     },
     "--root": {"metavar": "FOLDER", "default": None, "help": "install below this folder, as for an image"},
     "--user": {"metavar": "USER", "default": None, "help": "unprivileged user of the service (darc)"},

@@ -29,7 +29,7 @@ QUESTIONS: tuple[tuple[str, str, str], ...] = (
     ("web_dir", "Folder for the pages, below the site's web root (nothing: below the home folder)", ""),
     ("web_url", "Address of that folder on the web", ""),
     ("mail_server", "Mail server as HOST or HOST:PORT", "localhost"),
-    ("mail_to", "Mail addresses that receive the results, with commas between them", ""),
+    ("mail_to", "Mail addresses for results and triggers, with commas between them", ""),
 )
 
 

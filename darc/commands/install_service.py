@@ -29,14 +29,26 @@ def run(options: argparse.Namespace) -> int:
     root = Path(options.root or "/").absolute()
     record = below(root, RECORD)
     if options.undo:
-        return _undo(Installation(record, dry_run=options.dry_run))
+        return _undo(Installation(record, dry_run=options.dry_run), options.root)
     config, host, owner = _wanted(options)
     installation = Installation(record, owner, dry_run=options.dry_run)
     installation.install(items(config, host, root))
     if not options.dry_run:
-        print("\nnext:\n  systemctl daemon-reload\n  systemctl enable --now darc\n  systemctl status darc")
-        print("undo:\n  systemctl disable --now darc; darc install-service --undo")
+        print(_next(options.root))
     return 0
+
+
+def _next(root: str | None) -> str:
+    """Return what remains to be done, here or in the image of another host."""
+    if root:
+        return (
+            f"\nnext:\n  systemctl --root {root} enable darc\n"
+            f"undo:\n  systemctl --root {root} disable darc; darc install-service --root {root} --undo"
+        )
+    return (
+        "\nnext:\n  systemctl daemon-reload\n  systemctl enable --now darc\n  systemctl status darc\n"
+        "undo:\n  systemctl disable --now darc; darc install-service --undo"
+    )
 
 
 def _wanted(options: argparse.Namespace) -> tuple[Config, Host, tuple[int, int] | None]:
@@ -72,9 +84,9 @@ def _wanted(options: argparse.Namespace) -> tuple[Config, Host, tuple[int, int] 
     return config, Host(user, home, program_folder(), options.node), owner if os.geteuid() == 0 else None
 
 
-def _undo(installation: Installation) -> int:
+def _undo(installation: Installation, root: str | None) -> int:
     for reason in installation.undo():
         print(f"left          {reason}")
-    if not installation.dry_run:
+    if not installation.dry_run and not root:
         print("\nnext:\n  systemctl daemon-reload")
     return 0

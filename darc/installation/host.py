@@ -69,9 +69,10 @@ def folder(path: Path, what: str) -> Finding:
     if not place.is_dir():
         return wrong(subject, f"{path}: {place} is no folder: move it away, or change the configuration")
     if not os.access(place, os.W_OK | os.X_OK):
+        todo = "chown it" if place == path else "`darc install-service` makes the folder"
         return wrong(
             subject,
-            f"{path}: {place} cannot be written by {user_name()}: chown it, or run this as the user of the "
+            f"{path}: {place} cannot be written by {user_name()}: {todo}, or run this as the user of the "
             "service",
         )
     space = os.statvfs(place)

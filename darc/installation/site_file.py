@@ -176,6 +176,8 @@ def _mail(site: Site) -> Iterator[str]:
         yield f"  web_url: {_flow(site.web_url)}"
     yield "  # who receives the results of each observation"
     yield f"  email_settings: {_flow({'to': list(site.mail_to)})}"
+    yield "\nlofar_trigger:\n  # who is told of each trigger to LOFAR"
+    yield f"  email_settings: {_flow({'to': list(site.mail_to)})}"
 
 
 def _flow(value: Any) -> str:

@@ -180,7 +180,9 @@ def test_a_service_is_installed_below_a_root_and_removed_again(root, capsys):
     assert "User=nobody-of-this-host" in drop_in.read_text()
     assert (root / "var/lib/nobody-of-this-host/darc/keys/lofar_trigger.key").exists()
     assert run(f"install-service --root {root} --undo") == 0 and list(root.iterdir()) == []
-    assert "systemctl daemon-reload" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"systemctl --root {root} enable darc" in out and f"--root {root} --undo" in out
+    assert "daemon-reload" not in out
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_a_folder_that_cannot_be_written_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     found = host.folder(tmp_path / "a", "pages")
     assert found.grade is Grade.WRONG and f"{tmp_path} cannot be written by" in found.text
+    assert "install-service` makes" in found.text and "chown" in host.folder(tmp_path, "pages").text
 
 
 def test_a_file_in_the_way_is_wrong(tmp_path):

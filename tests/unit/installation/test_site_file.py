@@ -62,7 +62,8 @@ def test_a_full_site_is_read_as_it_was_told(tmp_path, monkeypatch):
     assert [str(path) for path in config.darc_master.payload_dirs] == ["/shared/parsets", "/home/arts"]
     assert str(config.processor.result_dir) == "/data/realtime"
     assert (config.mail.host, config.mail.port) == ("mail", 587)
-    assert list(config.processor_master.email_settings.to) == list(FULL.mail_to)
+    for section in (config.processor_master, config.lofar_trigger):
+        assert list(section.email_settings.to) == list(FULL.mail_to)
     assert config.processor_master.web_url == "https://example.org/darc"
     assert str(config.status_website.web_dir) == "/var/www/darc/status"
 
