@@ -34,15 +34,16 @@ def run(options: argparse.Namespace) -> int:
     installation = Installation(record, owner, dry_run=options.dry_run)
     installation.install(items(config, host, root))
     if not options.dry_run:
-        print(_next(options.root))
+        print(_next(options.root, config.path, below(root, host.site_file)))
     return 0
 
 
-def _next(root: str | None) -> str:
+def _next(root: str | None, read: Path | None, site_file: Path) -> str:
     """Return what remains to be done, here or in the image of another host."""
     if root:
+        copy = "" if read == site_file else f"  copy {read} to {site_file}\n"
         return (
-            f"\nnext:\n  systemctl --root {root} enable darc\n"
+            f"\nnext:\n{copy}  systemctl --root {root} enable darc\n"
             f"undo:\n  systemctl --root {root} disable darc; darc install-service --root {root} --undo"
         )
     return (
@@ -81,7 +82,15 @@ def _wanted(options: argparse.Namespace) -> tuple[Config, Host, tuple[int, int] 
         raise DARCError(f"there is no {default_path()}: `darc init` as {user}, or --site-config FILE")
     if config.role == "unknown":
         raise DARCError(f"{config.path}: this host is none of its nodes: --node NAME")
-    return config, Host(user, home, program_folder(), options.node), owner if os.geteuid() == 0 else None
+    site_file = _in_image(config.path, options.root) if options.root else config.path
+    host = Host(user, home, program_folder(), site_file, options.node)
+    return config, host, owner if os.geteuid() == 0 else None
+
+
+def _in_image(path: Path, root: str) -> Path:
+    """Return where a host finds its configuration: what lies elsewhere belongs to its default place."""
+    image = Path(root).absolute()
+    return Path("/") / path.relative_to(image) if path.is_relative_to(image) else default_path()
 
 
 def _undo(installation: Installation, root: str | None) -> int:

@@ -114,9 +114,7 @@ class Nodes(Section):
         ):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
-                raise mistake(
-                    f"every node has a {what} of its own, but {', '.join(twice)} stands more than once"
-                )
+                raise mistake(f"every node has its own {what}, but {', '.join(twice)} stands more than once")
         return self
 
 

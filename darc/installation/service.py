@@ -36,12 +36,14 @@ class Host:
         user: unprivileged user that it runs as
         home: home folder of that user
         programs: folder of `darc` and `darc_service`
+        site_file: configuration of the site
         node: name of the node, where that is not the host's; None: the host's
     """
 
     user: str
     home: Path
     programs: Path
+    site_file: Path
     node: str | None = None
 
 
@@ -100,7 +102,7 @@ def _keys(config: Config, root: Path) -> Iterator[Item]:
 
 def drop_in(config: Config, host: Host) -> str:
     """Return what differs on this host from the packaged unit."""
-    environment = {"HOME": host.home, "DARC_CONFIG": config.path, "DARC_NODE": host.node}
+    environment = {"HOME": host.home, "DARC_CONFIG": host.site_file, "DARC_NODE": host.node}
     lines = [
         "# made by `darc install-service`; `darc install-service --undo` removes it",
         "[Service]",
@@ -114,11 +116,7 @@ def drop_in(config: Config, host: Host) -> str:
     ]
     if host.home != STATE:
         lines.append("StateDirectory=")
-    folders = [
-        *written_folders(config),
-        *_key_folders(config),
-        *([config.path.parent] if config.path else []),
-    ]
+    folders = [*written_folders(config), *_key_folders(config), host.site_file.parent]
     lines += [f"ReadWritePaths={_quoted(f'-{folder}')}" for folder in outermost(folders)]
     stop_s = 2 * config.darc_master.stop_timeout + config.darc_master.socket_timeout + STOP_MARGIN_S
     if stop_s > STOP_S:

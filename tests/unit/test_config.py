@@ -346,8 +346,8 @@ def test_services_follow_from_role_and_mode(site, mode, node, services):
 @pytest.mark.parametrize(
     ("nodes", "reason"),
     [
-        ("{master: {name: a}, workers: [{name: a, beam: 0, port: 1}]}", "a name of its own, but a"),
-        ("{workers: {a: 3, b: 3}}", "a beam of its own, but 3"),
+        ("{master: {name: a}, workers: [{name: a, beam: 0, port: 1}]}", "its own name, but a"),
+        ("{workers: {a: 3, b: 3}}", "its own beam, but 3"),
         ("{workers: [{name: a, beam: 0, address: h}, {name: b, beam: 1, address: h}]}", "but h:51000"),
         ("{workers: {a: 39, b: 40}}", "b has beam 40: beams are 0 to 39"),
     ],

@@ -64,7 +64,7 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(home, capsys):
     ("options", "told"),
     [
         ("--mail-to x@@y", "processor_master.email_settings.to"),
-        ("--workers a,a", "every node has a name of its own"),
+        ("--workers a,a", "every node has its own name"),
         ("--workers a:99", "beams are 0 to"),
         ("--data-dir relative", "has to be a path"),
         ("--mail-server h:p", "mail.port"),
@@ -178,11 +178,23 @@ def test_a_service_is_installed_below_a_root_and_removed_again(root, capsys):
     assert run(command) == 0
     drop_in = root / "etc/systemd/system/darc.service.d/host.conf"
     assert "User=nobody-of-this-host" in drop_in.read_text()
+    assert "DARC_CONFIG=/var/lib/nobody-of-this-host/darc/config.yaml\n" in drop_in.read_text()
     assert (root / "var/lib/nobody-of-this-host/darc/keys/lofar_trigger.key").exists()
     assert run(f"install-service --root {root} --undo") == 0 and list(root.iterdir()) == []
     out = capsys.readouterr().out
+    assert f"copy {site} to {root}/var/lib/nobody-of-this-host/darc/config.yaml" in out
     assert f"systemctl --root {root} enable darc" in out and f"--root {root} --undo" in out
     assert "daemon-reload" not in out
+
+
+def test_an_image_that_has_its_site_file_uses_that(root, capsys):
+    site = root / "etc" / "darc.yaml"
+    site.parent.mkdir()
+    site.write_text("nodes: {master: {name: arts041}}\n")
+    assert run(f"install-service --root {root} --user nobody-of-this-host --site-config {site}") == 0
+    drop_in = root / "etc/systemd/system/darc.service.d/host.conf"
+    assert "DARC_CONFIG=/etc/darc.yaml\n" in drop_in.read_text()
+    assert "copy" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import yaml
 from darc.config import load_config
 from darc.installation.service import UNIT, Host, drop_in, items, outermost
 
-HOST = Host("arts", Path("/home/arts"), Path("/opt/darc/bin"))
+HOST = Host("arts", Path("/home/arts"), Path("/opt/darc/bin"), Path("/home/arts/etc/site.yaml"))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def values(text, key):
 def test_the_drop_in_says_who_runs_what_with_which_configuration(config):
     text = drop_in(config(), HOST)
     assert values(text, "User") == ["arts"]
-    assert values(text, "Environment") == ["HOME=/home/arts", f"DARC_CONFIG={config.path}"]
+    assert values(text, "Environment") == ["HOME=/home/arts", "DARC_CONFIG=/home/arts/etc/site.yaml"]
     assert values(text, "ExecStart") == [
         "",
         "/opt/darc/bin/darc_service",
@@ -41,7 +41,7 @@ def test_the_drop_in_says_who_runs_what_with_which_configuration(config):
 
 
 def test_a_node_that_is_not_named_as_its_host_is_named(config):
-    named = Host("arts", Path("/var/lib/darc"), Path("/usr/bin"), "w")
+    named = Host("arts", Path("/var/lib/darc"), Path("/usr/bin"), Path("/etc/darc.yaml"), "w")
     text = drop_in(config("w"), named)
     assert "DARC_NODE=w" in values(text, "Environment") and values(text, "StateDirectory") == []
 
@@ -49,7 +49,7 @@ def test_a_node_that_is_not_named_as_its_host_is_named(config):
 def test_only_what_is_written_can_be_written(config):
     text = drop_in(config("w", processor={"result_dir": "/data/re sults%1"}), HOST)
     written = values(text, "ReadWritePaths")
-    assert '"-/data/re sults%%1"' in written and f"-{config.path.parent}" in written
+    assert '"-/data/re sults%%1"' in written and "-/home/arts/etc" in written
     assert not any("keys" in path or "public_html" in path for path in written)
 
 
