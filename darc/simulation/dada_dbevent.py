@@ -365,12 +365,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with DadaDBEvent(buffer, host=options.host, port=options.port) as receiver:
             print(f"listening on {receiver.host} port {receiver.port}", flush=True)
+            told: list[Outcome] = []
             count = 0
-            while buffer.state == "running":
+            # by what was told: the buffer may have crashed while this was telling of an earlier message
+            while not any(isinstance(outcome, Crashed) for outcome in told):
                 receiver.wait_received(count + 1)
-                for message in receiver.received[count:]:
-                    count += 1
-                    print(*message.outcomes, sep="\n", flush=True)
+                messages = receiver.received[count:]
+                count += len(messages)
+                told = [outcome for message in messages for outcome in message.outcomes]
+                print(*told, sep="\n", flush=True)
     except KeyboardInterrupt:
         return 0
     except DARCError as error:

@@ -1,5 +1,6 @@
 """The stand-ins that listen, on real sockets: dada_dbevent, LOFAR, the mail server and the broker."""
 
+import io
 import smtplib
 import socket
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from darc.errors import DARCError
+from darc.simulation import dada_dbevent
 from darc.simulation.broker import CometBroker
 from darc.simulation.dada_dbevent import Crashed, DadaDBEvent, Dropped, Dump, RingBuffer
 from darc.simulation.lofar_receiver import LOFARPacket, LOFARReceiver
@@ -146,6 +148,23 @@ def test_dada_dbevent_runs_alone_and_ends_with_an_error_when_it_crashes() -> Non
         send(port, b"")
         assert process.stdout.readline().startswith("crashed")
         assert process.wait(TIMEOUT_S) == 1
+
+
+def test_a_crash_is_told_also_when_it_comes_while_something_else_is(monkeypatch) -> None:
+    class Told(io.StringIO):
+        """Sends an empty message, and has it received, while the outcome of the first one is printed."""
+
+        def write(self, text: str) -> int:
+            if text.startswith("listening"):
+                self.port = int(text.rsplit(" ", 1)[1])
+                send(self.port, dada_message(5, 9))
+            elif "data are kept from" in text:
+                send(self.port, b"")
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", told := Told())
+    assert dada_dbevent.main(["--utc-start", "2019-05-18-23:51:13"]) == 1
+    assert told.getvalue().splitlines()[-1].startswith("crashed")
 
 
 def test_lofar_receives_valid_and_invalid_datagrams_in_order() -> None:
