@@ -25,21 +25,12 @@ from darc.offline.extract import extract_clusters
 from darc.offline.merge import merge_candidates
 from darc.offline.plan import Account, Interrupted
 from darc.offline.process import local_workers, process
-from darc.offline.work import LAST_BEAM, Work
+from darc.offline.unfinished import Running, Unfinished
+from darc.offline.work import LAST_BEAM, BusyError, Work
 
 
 class OfflineProcessingException(DARCError):  # noqa: N818 (documented name)
     """An observation cannot be processed as asked."""
-
-
-class _Running:
-    """An observation that is processed, or waits for that."""
-
-    def __init__(self) -> None:
-        self.thread: threading.Thread | None = None
-        self.aborted = threading.Event()
-        #: time in unix s at which somebody stopped it before its end
-        self.stopped_unix: float | None = None
 
 
 class OfflineProcessing(DARCBase):
@@ -48,25 +39,36 @@ class OfflineProcessing(DARCBase):
     On a worker node: candidate clustering, extraction of filterbank data, classification, plots, results;
     folding of test pulsars and calibration with drift scans. On the master node: the summary of all beams.
 
-    An observation that is stopped is processed from then on; one that is aborted is dropped.
+    An observation that is stopped is processed from then on; one that is aborted is dropped. Below a master,
+    those that are not finished are on disk, and the next process of the service goes on with them.
     """
 
     delay: float
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
+        folder = self.config.darc_master.state_dir / self.service_name
+        self._unfinished = Unfinished(folder if self.below_master else None)
         self._spool: MailSpool | None = None
 
     def prepare(self) -> None:
-        """On the master node, send the mails that wait."""
+        """Go on with what is not finished; on the master node, send the mails that wait."""
         if self.config.role == "master":
             self._spool = open_spool(self.config, self.logger)
+        self.host_type = self.config.role
+        for running in self._unfinished.all():
+            with logs.observation_of_thread(*observation_names(running.obs_config)):
+                self.logger.warning("goes on, since it is not finished")
+                self._start(running)
 
     def cleanup(self) -> None:
-        """Drop what is processed; `darc process-offline` goes on where it was."""
+        """End what is processed; the next process of this service, or `darc process-offline`, goes on."""
         threads = [running.thread for running in self._running.values() if running.thread]
         for running in self._running.values():
+            if running.alive and not self._defective:
+                running.attempts = 0
+                self._unfinished.keep(running)
             running.aborted.set()
         for thread in threads:
             thread.join(LAST_WAIT_S / 2)
@@ -88,17 +90,21 @@ class OfflineProcessing(DARCBase):
         super().start_observation(obs_config, reload)
         label = observation_label(obs_config)
         known = self._running.get(label)
-        if known is not None and known.thread is not None and known.thread.is_alive():
+        if known is None or not known.alive:
+            self._start(Running(obs_config))
+        elif not self.resume:
             raise OfflineProcessingException(f"{label} is processed already, or waits for its end")
-        self._running = {
-            name: one for name, one in self._running.items() if one.thread and one.thread.is_alive()
-        }
-        self._running[label] = running = _Running()
+
+    def _start(self, running: Running) -> None:
+        label = observation_label(running.obs_config)
+        self._running = {name: one for name, one in self._running.items() if one.alive}
+        self._running[label] = running
+        self._unfinished.keep(running)
         target = (
             self._start_observation_master if self.host_type == "master" else self._start_observation_worker
         )
         running.thread = threading.Thread(
-            target=self._logged, args=(target, obs_config), name=label, daemon=True
+            target=self._logged, args=(target, running), name=label, daemon=True
         )
         running.thread.start()
 
@@ -122,16 +128,20 @@ class OfflineProcessing(DARCBase):
             running.aborted.set()
         elif running.stopped_unix is None:
             running.stopped_unix = self.clock()
+            self._unfinished.keep(running)
 
-    def _logged(self, start: Callable[[dict[str, Any], bool], None], obs_config: dict[str, Any]) -> None:
+    def _logged(self, start: Callable[[dict[str, Any], bool], None], running: Running) -> None:
         """Be the thread of an observation."""
-        with logs.observation_of_thread(*observation_names(obs_config)):
+        with logs.observation_of_thread(*observation_names(running.obs_config)):
             try:
-                start(obs_config, False)
+                start(running.obs_config, False)
             except DARCError as error:
                 self.logger.error("not processed: %s", error)
             except Interrupted:
                 self.logger.warning("the processing was ended; `darc process-offline` goes on where it was")
+                if self._is_stopping():
+                    return
+            self._unfinished.forget(running)
 
     def _start_observation_worker(self, obs_config: dict[str, Any], reload: bool = True) -> None:
         """Process an observation on a worker node once it has ended; returns when all is done.
@@ -147,10 +157,17 @@ class OfflineProcessing(DARCBase):
         if reload:
             self.load_config()
         work = Work.of(obs_config, self.config)
-        account = self._account(obs_config)
-        self._wait_for_end(obs_config, work.beam.end_unix)
-        account.check()
-        process(work, account)
+        account = self._once_ended(obs_config, work.beam.end_unix)
+        patience_s = self.monotonic() + 2 * LAST_WAIT_S
+        while True:
+            try:
+                process(work, account)
+                return
+            except BusyError:
+                # a predecessor whose master was killed needs a while to end
+                if self.monotonic() > patience_s:
+                    raise
+                self._pause(LONGEST_WAIT_S)
 
     def _start_observation_master(self, obs_config: dict[str, Any], reload: bool = True) -> None:
         """Summarise an observation on the master node once all workers are done.
@@ -165,19 +182,33 @@ class OfflineProcessing(DARCBase):
         """
         if reload:
             self.load_config()
-        account = self._account(obs_config)
-        self._wait_for_end(obs_config, master.end_unix(obs_config, self.instrument))
-        account.check()
-        running = self._running.get(observation_label(obs_config)) or _Running()
-        master.process(obs_config, self.config, account, clock=self.clock, pause=running.aborted.wait)
+        account = self._once_ended(obs_config, master.end_unix(obs_config, self.instrument))
+        pause = self._run_of(obs_config).aborted.wait
+        master.process(obs_config, self.config, account, clock=self.clock, pause=pause)
+
+    def _run_of(self, obs_config: dict[str, Any]) -> Running:
+        return self._running.get(observation_label(obs_config)) or Running(obs_config)
 
     def _account(self, obs_config: dict[str, Any]) -> Account:
-        running = self._running.get(observation_label(obs_config)) or _Running()
+        running = self._run_of(obs_config)
         return Account(cancelled=lambda: running.aborted.is_set() or self._is_stopping())
+
+    def _once_ended(self, obs_config: dict[str, Any], end_unix: float) -> Account:
+        """Return where is told what becomes of an observation, when it is time to begin with it.
+
+        Raises:
+            Interrupted: the observation was aborted, or this service is to end
+        """
+        account, running = self._account(obs_config), self._run_of(obs_config)
+        self._wait_for_end(obs_config, end_unix)
+        account.check()
+        running.attempts += 1
+        self._unfinished.keep(running)
+        return account
 
     def _wait_for_end(self, obs_config: dict[str, Any], end_unix: float) -> None:
         """Wait until `delay` seconds after the end of the data, or until it is aborted."""
-        running = self._running.get(observation_label(obs_config)) or _Running()
+        running = self._run_of(obs_config)
         while not self._is_stopping():
             stopped = end_unix if running.stopped_unix is None else min(end_unix, running.stopped_unix)
             remaining_s = stopped + self.delay - self.clock()

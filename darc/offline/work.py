@@ -22,6 +22,10 @@ SUBDIR = "triggers"
 LAST_BEAM = 999
 
 
+class BusyError(OfflineError):
+    """Somebody else is at it."""
+
+
 class Mode(Enum):
     """Which beams are processed; the value is what they are called."""
 
@@ -201,7 +205,8 @@ class Work:
         """Keep others from this work, and tidy up after one that was killed.
 
         Raises:
-            OfflineError: somebody else is at it, or its folder cannot be written to
+            BusyError: somebody else is at it
+            OfflineError: its folder cannot be written to
         """
         path = self.folder / "lock"
         try:
@@ -213,9 +218,7 @@ class Work:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise OfflineError(
-                    f"{self.beam.label}, beam {self.beam.beam}: is processed already"
-                ) from error
+                raise BusyError(f"{self.beam.label}, beam {self.beam.beam}: is processed already") from error
             for stray in (
                 *self.folder.rglob("*.part"),
                 *self.beam.result_folder.glob(f"CB{self.beam.beam:02d}*.part"),
