@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from darc.config import load_config
+from darc.config_files import PACKAGED
 from darc.definitions import Instrument
 from darc.formats.parset import load_obs_config
 from darc.offline import drift_scan
@@ -153,15 +154,20 @@ def test_the_work_can_be_ended(observe):
 # flux densities
 
 
-def test_all_packaged_calibrators_but_one_have_a_model():
-    configured = load_config().offline_processing.calibrators
-    at = np.array([1400.0])
-    found = {
-        name: flux_model(name, configured).flux_density_jy(at)[0] for name in configured if name != "CTD93"
-    }
-    assert found == pytest.approx({"3C48": 16.25, "3C138": 8.56, "3C147": 22.17, "3C286": 15.08}, rel=2e-3)
-    with pytest.raises(CalibrationError, match=r"no flux density of CTD93 .*offline_processing\.calibrators"):
-        flux_model("CTD93", configured)
+def test_the_packaged_calibrators_have_models_of_the_whole_band():
+    # at 1.4 GHz: Perley & Butler 2017, and Taylor & Legodi 2024 for CTD93
+    expected = {"3C48": 16.26, "3C138": 8.56, "3C147": 22.17, "3C286": 15.08, "CTD93": 4.65}
+    configured = load_config(PACKAGED).offline_processing.calibrators
+    models = {name: flux_model(name, configured) for name in configured}
+    found = {name: model.flux_density_jy(np.array([1400.0]))[0] for name, model in models.items()}
+    assert found == pytest.approx(expected, abs=0.01)
+    for model in models.values():
+        assert np.isfinite(model.flux_density_jy(np.array([1200.0, 1550.0]))).all()
+
+
+def test_a_calibrator_without_a_model_is_refused_with_the_key_that_gives_it():
+    with pytest.raises(CalibrationError, match=r"no flux density of CTA1 .*offline_processing\.calibrators"):
+        flux_model("CTA1", ["CTA1"])
 
 
 def test_the_configuration_can_give_flux_densities(observe):

@@ -117,7 +117,7 @@ def test_an_observation_without_parset_folds_nothing(observe, caplog):
 
 def test_the_pulsars_of_the_packaged_configuration_are_known():
     configured = load_config().offline_processing.test_pulsars
-    assert [find_pulsar(name, configured).dm for name in configured] == [26.7641, 56.77, 2.96927, 158.521]
+    assert [find_pulsar(name, configured).dm for name in configured] == [26.7641, 56.77118, 2.96927, 158.521]
 
 
 def test_a_pulsar_without_numbers_names_the_key(observe):
