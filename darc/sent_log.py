@@ -108,13 +108,17 @@ class SentLog:
                 (self._events[key], outcome) for key, outcome in self._outcomes.items() if outcome in _OPEN
             ]
 
-    def times(self) -> list[float]:
-        """Return when the events were decided on that are no tests and were sent, or may be, in unix s."""
+    def times(self, test: bool = False) -> list[float]:
+        """Return when the events were decided on that were sent, or may be, in unix s.
+
+        Args:
+            test: those that are tests, or those that are none
+        """
         with self._lock:
             return [
                 event.unix
                 for key, event in self._events.items()
-                if not event.test and self._outcomes[key] in _COUNTED
+                if event.test == test and self._outcomes[key] in _COUNTED
             ]
 
     def identities(self) -> list[str]:

@@ -34,8 +34,8 @@ class TriggerService(DARCBase, abc.ABC):
 
     After a first trigger it waits `interval` seconds for more. Nothing leaves the node unless sending is
     enabled, by `send_events` of the configuration or by command; with `test` in the configuration every event
-    is a test, whatever a trigger says; and events that are no tests are limited in number. Triggers are on
-    disk before whoever put one is told so, and what becomes of each event stands in a log that is kept.
+    is a test, whatever a trigger says; and events are limited in number. Triggers are on disk before whoever
+    put one is told so, and what becomes of each event stands in a log that is kept.
 
     Args:
         source_queue: input queue for controlling this service
@@ -287,7 +287,7 @@ class TriggerService(DARCBase, abc.ABC):
             self.logger.warning("not sent, as sending is disabled: %s", self.shown(event))
             sender.settle(event, sent_log.DISABLED, "sending is disabled")
             return
-        refusal = None if event.test else self._refusal(events)
+        refusal = self._refusal(events, event.test)
         if refusal is not None:
             self.logger.error("not sent, %s: %s", refusal, self.shown(event))
             sender.settle(event, sent_log.REFUSED, refusal)
@@ -296,8 +296,9 @@ class TriggerService(DARCBase, abc.ABC):
         else:
             self._send_now(sender, event)
 
-    def _refusal(self, events: SentLog) -> str | None:
-        return event_limits.refusal(self.clock(), events.times(), self.min_spacing, self.max_per_hour)
+    def _refusal(self, events: SentLog, test: bool) -> str | None:
+        # tests count by themselves, so that one never costs an event
+        return event_limits.refusal(self.clock(), events.times(test), self.min_spacing, self.max_per_hour)
 
     def _send_now(self, sender: EventSender, event: Event) -> None:
         """Send an event while its caller waits: the service does not run."""
@@ -371,8 +372,7 @@ class TriggerService(DARCBase, abc.ABC):
         shown = self.preview(self._check(trigger))
         if not self.send_events:
             return f"{shown}\nnot sent: sending is {self._state()} in the configuration"
-        is_limited = not self.is_test(trigger.get("test"))
-        refusal = self._refusal(SentLog(self._event_log_path())) if is_limited else None
+        refusal = self._refusal(SentLog(self._event_log_path()), self.is_test(trigger.get("test")))
         return f"{shown}\n{'would be sent' if refusal is None else f'not sent: {refusal}'}"
 
     def objection(self, event: Event) -> str | None:

@@ -38,7 +38,7 @@ class OrderedSender(Generic[Item]):
         retry: pauses between attempts; if it gives up, so are all items that wait
         max_age_s: items that could not be handed on within this time in s are dropped
         max_items: number of items that may wait; beyond it the oldest are dropped
-        patient: whether to go on trying while this is being closed
+        patient: whether to go on trying while this is being closed; if not, each item is tried once more
         begin: what the thread does first
         end: what it does last
         clock: monotonic time in s
@@ -129,9 +129,10 @@ class OrderedSender(Generic[Item]):
         self._begin()
         pauses = self._retry.delays(self._clock)
         while (entry := self._next()) is not None:
+            is_last = self._closing and not self._patient  # else it is tried once more after `close`
             if self._attempt(entry):
                 pauses = self._retry.delays(self._clock)
-            elif self._put_back(entry):
+            elif not is_last and self._put_back(entry):
                 pauses = self._after_failure(pauses)
             else:
                 self._leave(entry)
@@ -139,12 +140,11 @@ class OrderedSender(Generic[Item]):
         self._end()
 
     def _put_back(self, entry: Waiting[Item]) -> bool:
-        """Have an item wait again; return False if this is closed meanwhile."""
+        """Have an item wait again; return False if it is too late for that."""
         with self._changed:
-            wanted = not self._aborted and (self._patient or not self._closing)
-            if wanted:
+            if not self._aborted:
                 self._items.appendleft(entry)
-            return wanted
+            return not self._aborted
 
     def _after_failure(self, pauses: Iterator[float]) -> Iterator[float]:
         """Wait before the next attempt, or give up what waits; return the pauses that may follow."""

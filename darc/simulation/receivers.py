@@ -110,7 +110,8 @@ class Receivers:
         self._stack.close()
 
     def settings(self) -> dict[str, Any]:
-        """Return what the nodes' configuration has to say to reach the receivers."""
+        """Return what the nodes' configuration has to say to reach the receivers, as often as they like."""
+        unlimited = {"min_spacing": 0.0, "max_per_hour": None}
         return {
             "mail": {"host": "127.0.0.1", "port": self.mail.port, "sender": "darc@localhost"},
             "lofar_trigger": {
@@ -119,8 +120,13 @@ class Receivers:
                 "lofar_freq": LOFAR_FREQ_MHZ,
                 "lofar_tbb_buffer_size": LOFAR_BUFFER_S,
                 "email_settings": {"to": ["astronomer@localhost"]},
+                **unlimited,
             },
-            "voevent_generator": {"broker_host": "127.0.0.1", "broker_port": self.broker.port},
+            "voevent_generator": {
+                "broker_host": "127.0.0.1",
+                "broker_port": self.broker.port,
+                **unlimited,
+            },
         }
 
     def sightings(self) -> list[Sighting]:

@@ -79,7 +79,7 @@ class Site:
         for name in SERVICES:
             self.settings[name] = {
                 "log_file": str(folder / f"{name}.log"), "server_auth": KEY.decode(), "interval": 0.0,
-                "server_port": ports[name], "send_events": True,
+                "server_port": ports[name], "send_events": True, "min_spacing": 0.0,
             }  # fmt: skip
         self.settings["voevent_generator"]["voevent_dir"] = str(folder / "voevents")
         self.configure("lofar_trigger", lofar_host="127.0.0.1")
@@ -280,7 +280,7 @@ def test_documents_for_an_absent_broker_go_out_in_order_after_a_kill(site):
 
 
 def test_too_many_real_events_are_refused_also_after_a_restart(site, lofar):
-    site.configure("lofar_trigger", test=False)
+    site.configure("lofar_trigger", test=False, min_spacing=60.0)
     service = site.start(LOFARTrigger)
     site.connect("lofar_trigger").put(item(dm=1.0))
     assert lofar.wait_received(1, TIMEOUT_S)

@@ -316,6 +316,7 @@ class Site:
         }
         for name, port in (("lofar_trigger", self.lofar_port), ("voevent_generator", self.voevent_port)):
             self.configure(name, server_port=port, server_auth=KEY.decode(), interval=0.2, send_events=True)
+            self.configure(name, min_spacing=0.0)
         self.configure("voevent_generator", voevent_dir=str(folder / "voevents"), broker_timeout=5.0)
         self.configure("lofar_trigger", lofar_host="127.0.0.1")
         self.configure("darc_master", state_dir=str(folder / "state"))

@@ -115,6 +115,7 @@ class Site:
             "lofar_trigger": {"server_port": ports[2], "server_address": address},
             "voevent_generator": {
                 "server_port": ports[3], "server_address": address, "interval": 0.0, "send_events": True,
+                "min_spacing": 0.0, "max_per_hour": None,
                 # nobody listens there, so that the events stay in the order in which they came
                 "broker_host": "127.0.0.1", "broker_port": ports[2],
             },

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 import pytest
 
 from darc import metrics
+from darc.config import load_config
 from darc.errors import DARCError
 from darc.lofar_trigger import LOFARTrigger, LOFARTriggerException, LOFARTriggerQueueServer
 from darc.network.mail import MailError
@@ -69,6 +70,8 @@ lofar_trigger:
   server_auth: a-key-for-tests
   lofar_host: lofar
   send_events: true
+  min_spacing: 0.0
+  max_per_hour: null
   email_settings: {{to: [observers@example.org]}}
 """)
     return LOFARTrigger(
@@ -486,14 +489,16 @@ def test_the_limits_count_what_was_sent_before_a_restart(service, served, outsid
     assert reason == "2 within the last hour, max_per_hour is 2"
 
 
-def test_tests_interrupt_nobody_and_are_not_limited(service, outside):
-    for _ in range(20):
-        service.create_and_send(item())
-    assert len(packets(outside)) == 20
+def test_tests_are_limited_too_and_cost_no_event(service, outside):
+    real(service).max_per_hour = 2
+    for number in range(6):
+        service.create_and_send(item(dm=1.0 + number, test=number < 4))
+    assert [packet.dm for packet in packets(outside)] == [1.0, 2.0, 5.0, 6.0]
 
 
-def test_limits_are_there_unless_a_site_changes_them(service):
-    assert (service.min_spacing, service.max_per_hour) == (60.0, 10)
+def test_limits_are_there_unless_a_site_changes_them():
+    section = load_config().lofar_trigger
+    assert (section.min_spacing, section.max_per_hour) == (60.0, 10)
 
 
 def test_the_log_says_what_was_sent_to_whom_and_why_it_was_not(service, outside):

@@ -45,7 +45,7 @@ def test_after_a_crash_the_open_events_are_known_whole_and_in_order(path):
     ]
 
 
-def test_what_was_sent_or_may_have_been_counts_tests_and_failures_do_not(path):
+def test_what_was_sent_or_may_have_been_counts_failures_do_not_and_tests_by_themselves(path):
     log = SentLog(path)
     outcomes = (
         *(sent_log.SENT, sent_log.UNKNOWN, sent_log.WAITS, sent_log.FAILED, sent_log.REFUSED),
@@ -55,6 +55,7 @@ def test_what_was_sent_or_may_have_been_counts_tests_and_failures_do_not(path):
         log.write(event(unix=float(unix)), outcome, 0.0)
     log.write(event(unix=9.0, test=True), sent_log.SENT, 0.0)
     assert SentLog(path).times() == log.times() == [0.0, 1.0, 2.0]
+    assert log.times(test=True) == [9.0]
 
 
 def test_items_that_led_to_an_event_or_to_none_are_known(path):

@@ -52,6 +52,8 @@ voevent_generator:
   server_auth: a-key-for-tests
   broker_host: broker
   send_events: true
+  min_spacing: 0.0
+  max_per_hour: null
   contact_email: observers@example.org
 """)
     service = VOEventGenerator(

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 
 import pytest
 
@@ -91,3 +92,24 @@ def test_one_who_is_not_patient_leaves_at_its_end_what_is_not_taken(taker):
     sender.close(PATIENCE_S)
     assert sorted(got(taker.left, 3)) == [1, 2, 3]
     assert taker.taken.empty() and taker.dropped.empty()
+
+
+# the attempt that fails may have begun before, while the receiver was away
+def test_whoever_closes_has_what_waits_tried_once_more(taker):
+    def fail_while_being_closed(entry):
+        closing.start()
+        while not sender._closing:
+            time.sleep(0.001)
+        taker.here.set()
+        sender._attempt = taker.attempt
+        return False
+
+    taker.here.clear()
+    sender = taker.sender(patient=False)
+    sender._attempt = fail_while_being_closed
+    closing = threading.Thread(target=sender.close, args=(PATIENCE_S,))
+    sender.put("item")
+    sender.start()
+    assert got(taker.taken, 1) == ["item"]
+    closing.join(PATIENCE_S)
+    assert taker.left.empty()
