@@ -42,6 +42,7 @@ from darc.processor_tools.messages import (
     message,
 )
 from darc.processor_tools.progress import Progress
+from darc.processor_tools.result_folder import ResultFolder
 from darc.processor_tools.step import PRELOADED, START_METHOD, Step
 from darc.processor_tools.visualizer import Visualizer
 from darc.science.extraction import Detection, ExtractionError, plan
@@ -129,6 +130,7 @@ class Processor(DARCBase):
         self._extraction = extraction_settings(self.config.processor.extractor)
         self._delay_s = self.config.processor.extractor.delay
         self._last_data_at = beam.end_unix + self._delay_s
+        self._results = ResultFolder(beam.result_folder, self.logger, self.monotonic)
         self._closing_at = self.monotonic() + max(0.0, beam.end_unix - self.clock()) + OVERDUE_S
         for kind, size in ((Clustering, 1), (Extractor, self.num_extractor), (Classifier, 1)):
             self._add_crew(kind, size)
@@ -342,13 +344,13 @@ class Processor(DARCBase):
             # without clustering there is nothing to wait for
             self._grouped |= bool(crew.out_of_order)
             self._told_to_finish = self._grouped or crew.send(FINISH)
-        if self._grouped and self.ledger.finished and not self._drawing:
+        ready = self._grouped and self.ledger.finished and not self._drawing
+        if ready and self._results.is_there():
             if "visualizer" not in self._crews:
                 self._add_crew(Visualizer, 1, DRAWING_DEATHS_MAX, DRAWING_STUCK_S)
             self._drawing = self._crews["visualizer"].send(message(Draw(tuple(self.ledger.kept))))
             self._drawn |= bool(self._crews["visualizer"].out_of_order)
-        if self._drawn:
-            self._store_obs_stats()
+        if self._drawn and self._results.attempt(self._store_obs_stats):
             self.stop()
 
     def _store_obs_stats(self) -> None:
