@@ -82,7 +82,7 @@ def orders(batches: dict[int, np.ndarray]) -> int:
 def extracted_by(groups: list[list[float]], number: int) -> dict[str, str]:
     """Return what several extractors, each with its part of the groups, leave behind."""
     parts = [groups[start::number] for start in range(number)]
-    with ProcessPoolExecutor(number, mp_context=get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(number, mp_context=get_context("spawn")) as pool:
         return {name: digest for part in pool.map(_extract, parts) for name, digest in part}
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import io
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import h5py
 import numpy as np
+from astropy.io.votable.ucd import check_ucd
 from lxml import etree
 
 from darc.definitions import ARTS
@@ -26,6 +20,7 @@ from darc.formats.voevent import FRBEvent
 from darc.simulation.filterbank_sky import FilterbankSky
 from darc.simulation.filterbank_writer import FilterbankWriter, filterbank_file, filterbank_header
 from darc.simulation.sky import Burst, Sky
+from validation.readers import NotHereError, readers
 from validation.result import Check, Section, Table
 
 #: Names, UCDs and units of the FRB VOEvent standard (Petroff et al. 2017, arXiv:1710.08155) that CHIME/FRB's
@@ -84,17 +79,12 @@ EVENT = FRBEvent(
     galactic_model="YMW16",
 )
 
-#: What sigpyproc makes of a file, as a program of its own: it needs another version of numpy than we do.
-SIGPYPROC = """
-import json, sys
-from sigpyproc.readers import FilReader
-fil = FilReader(sys.argv[1])
-block = fil.read_block(int(sys.argv[2]), int(sys.argv[3]))
-header = fil.header
-print(json.dumps({"data": block.data.astype(float).tolist() if hasattr(block, "data") else block.tolist(),
-  "nchans": header.nchans, "tsamp": header.tsamp, "fch1": header.fch1, "foff": header.foff,
-  "nsamples": header.nsamples, "tstart": header.tstart}))
-"""
+#: UCDs that begin with a word that UCD1+ has at second place only, as the standard has them.
+OUT_OF_ORDER = {
+    "beam_semi-major_axis": "instr.beam;pos.errorEllipse;phys.angSize.smajAxis",
+    "beam_semi-minor_axis": "instr.beam;pos.errorEllipse;phys.angSize.sminAxis",
+    "beam_rotation_angle": "instr.beam;pos.errorEllipse;instr.offset",
+}
 
 
 def measure(short: bool) -> Section:
@@ -102,11 +92,17 @@ def measure(short: bool) -> Section:
     skipped: list[list[str]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checks = [*voevent_checks(skipped), *candidate_checks(folder), *filterbank_checks(folder, skipped)]
+        checks = [
+            *voevent_checks(skipped),
+            *candidate_checks(folder),
+            *filterbank_checks(folder, skipped, short),
+        ]
     tables = [Table("Left out here", ("reader", "reason"), skipped)] if skipped else []
     text = (
         "Documents and files as the services and the simulator write them. Names, UCDs and units of a "
-        "VOEvent are compared with those that CHIME/FRB's public detections share with the standard."
+        "VOEvent are compared with those that CHIME/FRB's public detections share with the standard; all "
+        "UCDs with the list of words of the IVOA (UCD1+, in astropy). Three of the standard's, of the beam's "
+        "axes and angle, begin with `instr.beam`, which that list has at second place only."
     )
     return Section("Formats", text, checks, tables)
 
@@ -138,6 +134,7 @@ def voevent_checks(skipped: list[list[str]]) -> list[Check]:
             0,
         ),
     ]
+    checks += ucd_checks({str(name): param.get("ucd", "") for name, param in params.items()})
     for reader, read in (("voevent-parse", _by_voevent_parse), ("Comet", _by_comet)):
         try:
             checks.append(
@@ -146,6 +143,29 @@ def voevent_checks(skipped: list[list[str]]) -> list[Check]:
         except ImportError as error:
             skipped.append([reader, f"not installed for this Python: {error}"])
     return checks
+
+
+def ucd_checks(ucds: dict[str, str]) -> list[Check]:
+    """Compare UCDs with the words of UCD1+, and their order."""
+    used = {name: ucd for name, ucd in ucds.items() if ucd}
+    words = {word for ucd in used.values() for word in ucd.split(";")}
+    # a word that is known may stand first, or after one that may
+    unknown = [word for word in words if not (valid(word) or valid(f"stat.error;{word}"))]
+    misplaced = [name for name, ucd in used.items() if not valid(ucd) and OUT_OF_ORDER.get(name) != ucd]
+    return [
+        Check("VOEvent: words of UCDs that are not in UCD1+", f"{len(words)} words", len(unknown), 0),
+        Check(
+            "VOEvent: UCDs that UCD1+ does not allow, beyond the standard's three",
+            f"{len(used)} parameters",
+            len(misplaced),
+            0,
+        ),
+    ]
+
+
+def valid(ucd: str) -> bool:
+    """Return whether a UCD is one by its words and their order."""
+    return bool(check_ucd(ucd, check_controlled_vocabulary=True))
 
 
 def _by_voevent_parse(document: bytes) -> int:
@@ -232,7 +252,7 @@ def candidate_checks(folder: Path) -> list[Check]:
     ]
 
 
-def filterbank_checks(folder: Path, skipped: list[list[str]]) -> list[Check]:
+def filterbank_checks(folder: Path, skipped: list[list[str]], short: bool) -> list[Check]:
     """Read files of the simulator with other programs."""
     sky = FilterbankSky(Sky(3 * SMALL.batch_s, (Burst(0.1, 20.0, 60.0, 5, 1),)), seed=1, instrument=SMALL)
     FilterbankWriter(folder, 0, sky, start_unix=START_UNIX, speed=float("inf")).run()
@@ -247,61 +267,27 @@ def filterbank_checks(folder: Path, skipped: list[list[str]]) -> list[Check]:
         "tstart": header.tstart_mjd,
     }
     checks = []
-    for reader, read in (("your", _by_your), ("sigpyproc", _by_sigpyproc)):
+    for reader, get in readers(short):
         try:
-            block, found = read(path, first, number)
-        except (ImportError, FileNotFoundError) as error:
+            version, read = get()
+        except NotHereError as error:
             skipped.append([reader, str(error)])
             continue
+        block, found = read(path, first, number)
         wrong = [key for key, value in expected.items() if not np.isclose(found[key], value, rtol=1e-12)]
         difference = np.abs(block.astype(int) - data).max() if block.shape == data.shape else np.inf
         checks += [
             Check(
                 f"filterbank: samples as {reader} reads them",
-                "what the simulator made",
+                f"{number} samples of {header.nchan} channels; {reader} {version}",
                 float(difference),
                 0.0,
             ),
             Check(
                 f"filterbank: header fields that {reader} reads otherwise",
-                f"{len(expected)} fields",
+                f"{len(expected)} fields; {reader} {version}",
                 len(wrong),
                 0,
             ),
         ]
     return checks
-
-
-def _by_your(path: Path, first: int, number: int) -> tuple[np.ndarray, dict[str, float]]:
-    folder = os.environ.get("DARC_TEST_YOUR")
-    if not folder:
-        raise ImportError("pip install --no-deps --target FOLDER your, and set DARC_TEST_YOUR to that folder")
-    # only its reader of SIGPROC files, which needs numpy alone
-    package = ModuleType("your")
-    package.__path__ = [f"{folder}/your"]
-    sys.modules["your"] = package
-    reader = importlib.import_module("your.formats.pysigproc").SigprocFile(str(path))
-    found = {
-        "nchans": reader.nchans,
-        "tsamp": reader.tsamp,
-        "fch1": reader.fch1,
-        "foff": reader.foff,
-        "nsamples": reader.nspectra(),
-        "tstart": reader.tstart,
-    }
-    return np.asarray(reader.get_data(first, number)[:, 0]), found
-
-
-def _by_sigpyproc(path: Path, first: int, number: int) -> tuple[np.ndarray, dict[str, float]]:
-    python = os.environ.get("DARC_TEST_SIGPYPROC")
-    if not python:
-        raise ImportError(
-            "make an environment with Python 3.12 or later and sigpyproc, set DARC_TEST_SIGPYPROC to its "
-            "python"
-        )
-    command = [python, "-c", SIGPYPROC, str(path), str(first), str(number)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if answer.returncode:
-        raise RuntimeError(f"sigpyproc failed: {answer.stderr[-500:]}")
-    found: dict[str, Any] = json.load(io.StringIO(answer.stdout.splitlines()[-1]))
-    return np.array(found["data"]).T, found

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import astropy.units as u
+from astropy.coordinates import SkyCoord
+
 from darc.definitions import ARTS
 from darc.science.galaxy import galactic_maximum_dm
+from darc.science.pointing import galactic
 from darc.science.radiometer import gain_k_per_jy, peak_flux_density_jy, sefd_jy
 from validation.result import Check, Section, Table
 
@@ -31,6 +35,18 @@ REFERENCE = {
     (320, -10): 169.20,
     (345, 1): 942.91,
 }
+#: Values of the model as published, with all digits: where, in which direction, and the DM of all the Galaxy
+#: (pc cm^-3), or the distance (light years) that belongs to DM 10.
+PUBLISHED_DM = (
+    "Batten (2019, JOSS 4, 1399), README of fruitbat 2.0.1",
+    SkyCoord("12h34m43.5s", "2d34m15.2s"),
+    22.43696785,
+)
+PUBLISHED_DISTANCE = (
+    "Price et al. (2021, PASA 38, e038), README of pygedm 3.3.0",
+    SkyCoord("23h0m0s", "-43d0m2s"),
+    3362.16343117,
+)
 #: Bursts: S/N and width in s.
 BURSTS = ((10.0, 1e-3), (25.0, 0.8192e-3), (100.0, 50e-3))
 
@@ -48,6 +64,14 @@ def measure(short: bool) -> Section:
             0.006,
             "pc/cm3",
         ),
+        Check(
+            "highest Galactic DM, all digits",
+            f"published: {PUBLISHED_DM[0]}",
+            abs(galactic_maximum_dm(*map(float, galactic(PUBLISHED_DM[1]))) - PUBLISHED_DM[2]),
+            1e-6,
+            "pc/cm3",
+        ),
+        Check("distance of DM 10", f"published: {PUBLISHED_DISTANCE[0]}", distance_error(), 1e-9, "of it"),
         Check(
             "gain of one dish",
             "0.60 pi (12.5 m)^2 / 2 k = 0.1067 K/Jy, by hand",
@@ -87,12 +111,22 @@ def measure(short: bool) -> Section:
     rows = [[f"{gl:g}", f"{gb:g}", f"{dm:.2f}", f"{found[gl, gb]:.2f}"] for (gl, gb), dm in REFERENCE.items()]
     text = (
         "The Galactic DM is that of all the Galaxy (to 50 kpc) in the model of Yao, Manchester & Wang "
-        "(2017), from the package pyymw16. The reference is the same program in another package, so that "
-        "what is shown is that it is built and called rightly; no table of published values was at hand to "
-        "compare with the model itself."
+        "(2017), from the package pyymw16. The model is a program of its authors, and values of it that are "
+        "published come from that program. Two were to be had without network, in what other packages are "
+        "released with. The other directions are compared with the same program in another package, built "
+        "on its own: what is shown is that it is built and called rightly, not that the Galaxy is so."
     )
     table = Table("Highest Galactic DM (pc/cm3)", ("l", "b", "reference", "found"), rows)
     return Section("Galactic DM and sensitivity", text, checks, [table])
+
+
+def distance_error() -> float:
+    """Return the relative error of the published distance: the model alone, by the package's own function."""
+    from pyymw16 import dm_to_dist  # noqa: PLC0415 (slow)
+
+    _, place, light_years = PUBLISHED_DISTANCE
+    distance, _ = dm_to_dist(*map(float, galactic(place)), 10.0)
+    return float(abs(distance.to_value(u.lyr) / light_years - 1))
 
 
 def flux_error(gain: float) -> float:

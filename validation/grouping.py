@@ -26,9 +26,9 @@ PAIR_S = 0.2
 def measure(short: bool) -> Section:
     """Count groups."""
     number = 60 if short else NBURST
-    singles, kinds = single_bursts(number), {}
-    for method in ("windows", "linked"):
-        kinds[method] = per_burst(*singles, method)
+    singles = single_bursts(number)
+    methods: tuple[Method, ...] = ("windows", "linked")
+    kinds = {method: per_burst(*singles, method) for method in methods}
     both = {method: groups > 0 for method, groups in kinds.items()}
     pairs = {method: separated(30 if short else 300, method) for method in kinds}
     reference = f"{number} bursts, DM 20-3000, width 0.08-50 ms, S/N 10-100, any place in a batch"
@@ -65,10 +65,8 @@ def measure(short: bool) -> Section:
     )
     text = (
         "Rows of the model of AMBER, batch by batch as the processor groups them (boxes of 0.5 s; S/N 8, DM "
-        "20). The default of `processor.clustering.method` follows from this: `linked`. Real-time triggers "
-        "keep `windows` (`amber_clustering.clustering_method`): at a border between batches a linked group "
-        "may wait for a second, and of several triggers of one burst only one is sent anyway. In "
-        "interference no more than three linked groups begin in a box."
+        "20). The default of `processor.clustering.method` follows from this: `linked`. What both mean in "
+        "real time is below. In interference no more than three linked groups begin in a box."
     )
     return Section("Grouping of triggers", text, checks, [Table("Both methods", headings, rows)])
 

@@ -52,6 +52,13 @@ class Injection:
         return self.start_s + self.width * ARTS.tsamp_s / 2
 
     @property
+    def spectrum(self) -> str:
+        """Kind of its spectrum."""
+        if len(self.burst.parts) > 1:
+            return "drifting"
+        return "flat" if np.isinf(self.burst.parts[0].fwhm_mhz) else "narrow"
+
+    @property
     def as_rectangle(self) -> Burst:
         """The pulse that the model of AMBER knows: a rectangle."""
         return Burst(self.start_s, self.burst.dm, self.burst.snr, self.width)
@@ -67,7 +74,8 @@ def _burst(rng: np.random.Generator, time_s: float) -> ShapedBurst:
     def log(low: float, high: float) -> float:
         return float(low * (high / low) ** rng.uniform())
 
-    parts, kind = (SubBurst(),), rng.uniform()
+    parts: tuple[SubBurst, ...] = (SubBurst(),)
+    kind = rng.uniform()
     width_s = log(*WIDTH_RANGE_S)
     if kind < NARROW:
         parts = (SubBurst(0.0, 1.0, rng.uniform(1270.0, 1470.0), log(*NARROW_RANGE_MHZ)),)

@@ -65,6 +65,8 @@ class Section:
         text: how it was done
         checks: comparisons
         tables: further figures
+        made: day and Python version of the run
+        seconds: CPU time and time it took
 
     """
 
@@ -72,6 +74,8 @@ class Section:
     text: str
     checks: list[Check]
     tables: list[Table] = field(default_factory=list)
+    made: str = ""
+    seconds: tuple[float, float] = (0.0, 0.0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -81,7 +85,8 @@ class Section:
     def from_dict(cls, data: dict[str, Any]) -> Section:
         """Read plain data."""
         checks = [Check(**check) for check in data["checks"]]
-        return cls(data["title"], data["text"], checks, [Table(**table) for table in data["tables"]])
+        tables = [Table(**table) for table in data["tables"]]
+        return cls(data["title"], data["text"], checks, tables, data["made"], tuple(data["seconds"]))
 
 
 def number(value: float) -> str:

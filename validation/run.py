@@ -4,8 +4,10 @@ Usage: python -m validation.run [--short] [--jobs N] [NAME ...]
 
 A validation is a module of this folder with a function `measure(short: bool) -> Section`. Each runs in a
 process of its own, `--jobs` of them at once (2 unless said otherwise). `--short` takes one or two minutes and
-leaves out most of the bursts. The page is written only when all ran in full. The exit code is 1 if a bound
-was exceeded or a validation failed.
+leaves out most of the bursts. What ran in full is kept in `results.json` beside this file, one section each,
+and the page is written from it as soon as all are there: one can be made anew without the others, and a run
+that was interrupted goes on with the names of those that are missing. The exit code is 1 if a bound was
+exceeded or a validation failed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import importlib
 import json
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +27,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from validation.mended import MENDED
@@ -31,11 +36,22 @@ from validation.result import Section, markdown
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER.parent / "docs" / "validation.md"
+RESULTS = FOLDER / "results.json"
 LONGEST_S = 2700.0
 HEADINGS = ("quantity", "reference", "found", "bound")
 #: The longest first, so that the others fit beside it; then in the order of the page.
 FIRST = "detection"
-ORDER = ("grouping", "detection", "amber_model", "arrival_times", "sky", "dispersion", "galaxy", "formats")
+ORDER = (
+    "grouping",
+    "real_time",
+    "detection",
+    "snr_loss",
+    "arrival_times",
+    "sky",
+    "dispersion",
+    "galaxy",
+    "formats",
+)
 
 
 class ValidationError(Exception):
@@ -87,6 +103,16 @@ def run(name: str, short: bool) -> Section:
     return section
 
 
+def measured(name: str, short: bool) -> Section:
+    """Run a validation in this process; return what it found, and how long it and its processes took."""
+    start = time.monotonic()
+    section: Section = importlib.import_module(f"validation.{name}").measure(short)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu_s = sum(each.ru_utime + each.ru_stime for each in used)
+    made = f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {platform.machine()}"
+    return replace(section, made=made, seconds=(cpu_s, time.monotonic() - start))
+
+
 def run_all(
     names: Sequence[str], short: bool, jobs: int
 ) -> tuple[dict[str, Section], dict[str, ValidationError]]:
@@ -116,6 +142,16 @@ def shown(sections: Sequence[Section]) -> str:
     return "\n\n".join(part.strip() for part in parts)
 
 
+def keep(made: dict[str, Section]) -> None:
+    """Note what ran in full, and write the page if no section of it is missing."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept |= {name: section.as_dict() for name, section in made.items()}
+    known = [name for name in validations() if name in kept]
+    RESULTS.write_text(json.dumps({name: kept[name] for name in known}, indent=1, default=float) + "\n")
+    if known == validations():
+        PAGE.write_text(page([Section.from_dict(kept[name]) for name in known]), encoding="utf-8")
+
+
 def page(sections: Sequence[Section]) -> str:
     """Return all of the page."""
     number = sum(len(section.checks) for section in sections)
@@ -123,13 +159,21 @@ def page(sections: Sequence[Section]) -> str:
     intro = (
         "What the system computes, compared with independent references. `make validate` writes this page, "
         "and fails if a bound is exceeded; `make validate ARGS=--short` is what `.ci/run` does. "
-        f"{passed} of {number} comparisons are within their bounds (Python {platform.python_version()}, "
-        f"{platform.machine()})."
+        f"{passed} of {number} comparisons are within their bounds."
+    )
+    cpu_s, took_s = (sum(section.seconds[i] for section in sections) for i in (0, 1))
+    duration = markdown(
+        ("section", "made", "CPU time (s)", "time (s)"),
+        [
+            *((s.title, s.made, *(f"{value:.0f}" for value in s.seconds)) for s in sections),
+            ("all, two at once", "", f"{cpu_s:.0f}", f"{took_s / 2:.0f} or more"),
+        ],
     )
     mended = markdown(
         ("found wrong", "mended", "test"), [(each.wrong, each.mended, each.test) for each in MENDED]
     )
-    parts = ["# Validation", intro, shown(sections), "## Found wrong and mended", mended]
+    parts = ["# Validation", intro, shown(sections), "## How long it takes", duration]
+    parts += ["## Found wrong and mended", mended]
     return "\n\n".join(parts) + "\n"
 
 
@@ -144,8 +188,9 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(options.names) - set(known):
         parser.error(f"no validation {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if options.into:
-        section = importlib.import_module(f"validation.{options.names[0]}").measure(options.short)
-        options.into.write_text(json.dumps(section.as_dict(), default=float))
+        options.into.write_text(
+            json.dumps(measured(options.names[0], options.short).as_dict(), default=float)
+        )
         return 0
     names = options.names or known
     sections, failures = run_all(names, options.short, options.jobs)
@@ -155,8 +200,8 @@ def main(arguments: Sequence[str]) -> int:
     exceeded = [check for section in sections.values() for check in section.checks if not check.passed]
     for check in exceeded:
         print("EXCEEDED", " | ".join(check.cells()))
-    if not (options.names or options.short or failures):
-        PAGE.write_text(page(list(sections.values())), encoding="utf-8")
+    if not options.short:
+        keep(sections)
     return 1 if failures or exceeded else 0
 
 

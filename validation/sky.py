@@ -117,7 +117,7 @@ def no_network() -> Iterator[None]:
     def refused(*args: Any) -> None:
         raise AssertionError(f"asked for the network: {args}")
 
-    socket.socket.connect = refused  # type: ignore[method-assign,assignment]
+    socket.socket.connect = refused  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -181,7 +181,7 @@ def step_by_step(ra: np.ndarray, dec: np.ndarray, time: Time, *, still_pole: boo
 def rotation_error(rng: np.random.Generator, number: int) -> float:
     """Compare the rotation of the beam with the direction of an east-west baseline, seen from the source."""
     ha, dec = rng.uniform(-90, 90, number), rng.uniform(-20, 89, number)
-    found = pointing.beam_rotation_angle_deg(ha, dec)
+    found = np.asarray(pointing.beam_rotation_angle_deg(ha, dec))
     worst = 0.0
     for h, d, angle in zip(np.radians(ha), np.radians(dec), found, strict=True):
         # in the equatorial frame of the site: x to the meridian, y to the east, z to the pole

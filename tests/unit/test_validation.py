@@ -1,11 +1,22 @@
 """The comparisons with references: what is a failure, and what the page says of it."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from validation import run
+from validation import formats, losses, run
+from validation.injections import draw
 from validation.result import Check, Section, Table
+
+
+@pytest.fixture(autouse=True)
+def written(monkeypatch, tmp_path):
+    """Page and results go to a folder of the test."""
+    monkeypatch.setattr(run, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results.json")
+    return tmp_path
 
 
 def check(value, bound=1.0, *, at_least=False):
@@ -36,22 +47,87 @@ def test_the_exit_code_says_whether_a_bound_was_exceeded(monkeypatch, capsys, va
     assert ("EXCEEDED" in capsys.readouterr().out) == bool(code)
 
 
-def test_a_validation_that_fails_is_told_and_no_page_is_written(monkeypatch, capsys, tmp_path):
+def test_a_validation_that_fails_is_told_and_no_page_is_written_until_it_is_made(
+    monkeypatch, capsys, written
+):
     def fail(name, short):
-        raise run.ValidationError("ended with exit code 1")
+        if name == "sky":
+            raise run.ValidationError("ended with exit code 1")
+        return Section(name.title(), "How.", [check(0.5)])
 
     monkeypatch.setattr(run, "run", fail)
-    monkeypatch.setattr(run, "PAGE", tmp_path / "page.md")
     assert run.main([]) == 1
     assert "FAILED sky" in capsys.readouterr().out
-    assert not (tmp_path / "page.md").exists()
+    assert not (written / "page.md").exists()
+    monkeypatch.setattr(run, "run", lambda name, short: Section(name.title(), "How.", [check(0.5)]))
+    assert run.main(["sky"]) == 0
+    assert "## Sky" in (written / "page.md").read_text()
+
+
+def test_a_section_that_is_made_anew_replaces_the_old_one_alone(monkeypatch, written):
+    monkeypatch.setattr(run, "run", lambda name, short: Section(name.title(), "Old.", [check(0.5)]))
+    run.main([])
+    monkeypatch.setattr(run, "run", lambda name, short: Section(name.title(), "New.", [check(2.5)]))
+    assert run.main(["sky"]) == 1
+    text = (written / "page.md").read_text()
+    assert (text.count("New."), text.count("Old.")) == (1, len(run.validations()) - 1)
+    assert "2.5 us | <= 1 us **exceeded** |" in text
+
+
+def test_a_short_run_changes_neither_page_nor_results(monkeypatch, written):
+    monkeypatch.setattr(run, "run", lambda name, short: Section(name.title(), "How.", [check(0.5)]))
+    assert run.main(["--short"]) == 0
+    assert not list(written.iterdir())
 
 
 def test_the_page_has_all_sections_and_what_was_mended(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "run", lambda name, short: Section(name.title(), "How.", [check(0.5)]))
-    monkeypatch.setattr(run, "PAGE", tmp_path / "page.md")
     assert run.main([]) == 0
     text = (tmp_path / "page.md").read_text()
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
-    assert headings == [*(name.title() for name in run.validations()), "Found wrong and mended"]
+    titles = [name.title() for name in run.validations()]
+    assert headings == [*titles, "How long it takes", "Found wrong and mended"]
     assert "| delay | formula | 0.5 us | <= 1 us |" in text
+
+
+BURST = draw(np.random.default_rng(1), 1, 10.0)[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "passed", "extracted", "reason"),
+    [
+        ([], (False, False, False, False), False, losses.UNSEEN),
+        ([(100.0, 9.9, 0, 1, 0)], (True, False, False, False), False, losses.FAINT),
+        ([(19.0, 30.0, 0, 1, 0)], (True, False, False, False), False, losses.NEARBY),
+        ([(100.0, 30.0, 0, 1, 0)], (True, False, False, False), False, losses.HIDDEN),
+        ([(100.0, 30.0, 0, 1, 0)], (True, True, False, False), False, losses.NOT_IN_DATA),
+        ([(100.0, 30.0, 0, 1, 0)], (True, True, False, False), True, losses.ELSEWHERE),
+        ([(100.0, 30.0, 0, 1, 0)], (True, True, True, False), True, losses.REFUSED),
+        ([(100.0, 30.0, 0, 1, 0)], (True, True, True, True), True, ""),
+    ],
+)
+def test_the_cause_of_a_loss_is_the_first_stage_that_a_burst_did_not_pass(rows, passed, extracted, reason):
+    assert losses.cause(rows, passed, extracted=extracted) == reason
+
+
+def test_bright_bursts_that_were_lost_are_listed():
+    bright = replace(BURST, burst=replace(BURST.burst, snr=40.0, dm=30.0))
+    by_cause, _, listed = losses.lost_bursts([bright, bright], [losses.NEARBY, ""])
+    assert [row[:2] for row in by_cause.rows][-1] == ["35-100", "1"]
+    assert [(row[0], row[1], row[-1]) for row in listed.rows] == [("40.0", "30", losses.NEARBY)]
+
+
+@pytest.mark.parametrize(
+    ("ucd", "valid"),
+    [
+        ("phys.dispMeasure", True), ("stat.error;phys.dispMeasure", True), ("pos.errorEllipse", False),
+        ("phys.dispersion", False),
+    ],
+)  # fmt: skip
+def test_a_ucd_has_words_of_the_list_in_their_order(ucd, valid):
+    assert formats.valid(ucd) is valid
+
+
+def test_an_unknown_word_of_a_ucd_is_found():
+    unknown, misplaced = formats.ucd_checks({"dm": "phys.dispMeasure", "width": "time.length"})
+    assert (unknown.value, misplaced.value) == (1, 1)
