@@ -125,6 +125,7 @@ def _examples(found: Sequence[Candidate], kinds: NDArray[np.str_], burst: NDArra
         np.array([one.width_s for one in found]),
         np.full(len(found), np.nan),
         np.ones(len(found), np.bool_),
+        np.full(len(found), np.nan),
     )
 
 

@@ -40,6 +40,8 @@ class Examples:
         width_s: width of a burst, at infinite frequency and without scattering; else of the best boxcar
         injected_snr: S/N that a burst was made with; NaN where that is not known
         centred: a burst is where the extraction put the centre; True for everything else
+        departure: over how many widths of the detection the distance of a sweep from its track extends, as
+            far as that is known; NaN for all else
     """
 
     freqtime: Floats
@@ -51,6 +53,7 @@ class Examples:
     width_s: Doubles
     injected_snr: Doubles
     centred: Flags
+    departure: Doubles
 
     def __len__(self) -> int:
         return len(self.burst)
@@ -76,6 +79,7 @@ class Example:
     width_s: float
     injected_snr: float = np.nan
     centred: bool = True
+    departure: float = np.nan
 
 
 def collect(examples: Sequence[Example]) -> Examples:
@@ -90,6 +94,7 @@ def collect(examples: Sequence[Example]) -> Examples:
         np.array([one.width_s for one in examples]),
         np.array([one.injected_snr for one in examples]),
         np.array([one.centred for one in examples]),
+        np.array([one.departure for one in examples]),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from darc.science.dispersion import delay_s
 from darc.science.extraction import Detection
 from darc.simulation.signals import Emission, narrow_band, radar
 from darc.simulation.sky import Burst, Pulsar
+from darc.training.disturbances import DISTURBANCES, Canvas
 
 #: Most pulses of one train, or slots of one emission, in a piece of data.
 _MANY = 12
@@ -20,11 +22,31 @@ _LEVEL_MAX = 30.0
 
 
 @dataclass(frozen=True)
+class Layer:
+    """What is drawn over the fake telescope's data: one of `DISTURBANCES`."""
+
+    kind: str
+    seed: int
+    strength: float
+
+    def draw(self, canvas: Canvas) -> None:
+        """Draw it."""
+        DISTURBANCES[self.kind][0](np.random.default_rng(self.seed), canvas, self.strength)
+
+
+@dataclass(frozen=True)
 class Interference:
-    """Signals of the fake telescope, at times counted from the first sample of the data."""
+    """Signals of the fake telescope, at times from the first sample of the data, and what is over them."""
 
     bursts: tuple[Burst, ...] = ()
     emissions: tuple[Emission, ...] = ()
+    layers: tuple[Layer, ...] = ()
+
+    def __add__(self, other: Interference) -> Interference:
+        """Return both together."""
+        return Interference(
+            self.bursts + other.bursts, self.emissions + other.emissions, self.layers + other.layers
+        )
 
 
 @dataclass(frozen=True)
@@ -178,11 +200,17 @@ def _radar(rng: np.random.Generator, scene: Scene, strength: float) -> tuple[Emi
     return tuple(replace(one, start_s=one.start_s + scene.start_s) for one in sweeps)
 
 
+def disturbance(kind: str, rng: np.random.Generator, scene: Scene, strength: float) -> Interference:
+    """Draw interference of one of `DISTURBANCES`."""
+    del scene
+    return Interference(layers=(Layer(kind, int(rng.integers(2**63)), strength),))
+
+
 def mixture(rng: np.random.Generator, scene: Scene, strength: float) -> Interference:
     """Draw two of the other kinds."""
-    kinds = (impulse, zero_dm_pulses, narrow, sweeping)
-    first, second = (kinds[i](rng, scene, strength) for i in rng.choice(len(kinds), 2, replace=False))
-    return Interference(first.bursts + second.bursts, first.emissions + second.emissions)
+    kinds = [name for name in KINDS if name not in ("noise", "mixture")]
+    first, second = (KINDS[str(one)][0](rng, scene, strength) for one in rng.choice(kinds, 2, replace=False))
+    return first + second
 
 
 def _logarithmic(rng: np.random.Generator, low: float, high: float) -> float:
@@ -191,10 +219,11 @@ def _logarithmic(rng: np.random.Generator, low: float, high: float) -> float:
 
 #: What is no burst, and how often it is drawn.
 KINDS: dict[str, tuple[Kind, float]] = {
-    "noise": (noise, 0.12),
-    "impulses": (impulse, 0.24),
-    "zero-DM pulses": (zero_dm_pulses, 0.14),
-    "narrow band": (narrow, 0.22),
-    "sweeps": (sweeping, 0.14),
-    "mixture": (mixture, 0.14),
+    "noise": (noise, 0.06),
+    "impulses": (impulse, 0.04),
+    "zero-DM pulses": (zero_dm_pulses, 0.04),
+    "narrow band": (narrow, 0.08),
+    "sweeps": (sweeping, 0.08),
+    "mixture": (mixture, 0.15),
+    **{name: (partial(disturbance, name), 0.55 * part) for name, (_, part) in DISTURBANCES.items()},
 }

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from darc.training.onnx_file import Graph
+from darc.training.variation import bent, varied
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-#: Rows and columns of each layer's kernels, and how many there are. Between layers, 2 x 2 are averaged.
-LAYERS = ((5, 12), (3, 24), (3, 40), (3, 56))
-DROPOUT = 0.2
-BATCH, RATE, DECAY = 64, 4e-3, 2e-3
-#: Each time an image is seen: noise that is added, and bins by which it is shifted in time at most.
-NOISE, SHIFT = 0.1, 1
-#: How often some rows of an image are emptied, as masked channels are, and how many of them.
-EMPTIED, EMPTY_PART = 0.2, 0.15
+#: Kernels of each stage, and whether two more convolutions follow whose result is added. The first kernels
+#: are 5 x 5, all others 3 x 3; between stages, 2 x 2 are averaged.
+STAGES = ((16, False), (32, True), (48, True), (64, True))
+HIDDEN, DROPOUT = 64, 0.3
+#: More rows than these are averaged first: neighbouring DMs are nearly alike.
+ROWS_MAX = 32
+BATCH, RATE, DECAY = 128, 4e-3, 1e-2
 _EVALUATED = 500
 
 
@@ -37,39 +37,62 @@ class Recipe:
     Attributes:
         epochs: how often each image is seen
         seed: of the first weights, the order of the images, and what is varied
+        bend: whether some bursts are bent, after which they are none; for images of frequency against time
     """
 
     epochs: int = 10
     seed: int = 1
+    bend: bool = False
 
 
-class Network(nn.Module):  # type: ignore[misc]  # (PyTorch need not be here)
-    """Convolutions, then a sum of their responses: mean and highest anywhere, and mean in the middle."""
+def _convolution(inputs: int, outputs: int, size: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)]
 
-    def __init__(self) -> None:
+
+class Residual(nn.Module):  # type: ignore[misc]  # (PyTorch need not be here)
+    """Two convolutions, whose result is added to what goes in (He et al. 2016, CVPR)."""
+
+    def __init__(self, number: int) -> None:
         super().__init__()
+        self.parts = nn.Sequential(
+            *_convolution(number, number, 3), nn.ReLU(), *_convolution(number, number, 3)
+        )
+
+    def forward(self, data: Any) -> Any:
+        """Return the data with the result added."""
+        return torch.relu(data + self.parts(data))
+
+
+class Network(nn.Module):  # type: ignore[misc]
+    """Convolutions, then what they found, place by place, and the highest of it anywhere.
+
+    Args:
+        shape: rows and times of the images
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        super().__init__()
+        rows, times = shape
         layers: list[nn.Module] = []
+        if rows > ROWS_MAX:
+            layers, rows = [nn.AvgPool2d((rows // ROWS_MAX, 1))], ROWS_MAX
         channels = 1
-        for i, (size, number) in enumerate(LAYERS):
+        for i, (number, residual) in enumerate(STAGES):
             layers += [nn.AvgPool2d(2)] if i else []
-            layers += [
-                nn.Conv2d(channels, number, size, padding=size // 2, bias=False),
-                nn.BatchNorm2d(number),
-            ]
-            layers += [nn.ReLU()]
+            layers += [*_convolution(channels, number, 3 if i else 5), nn.ReLU()]
+            layers += [Residual(number)] if residual else []
             channels = number
         self.features = nn.Sequential(*layers)
+        shrunk = 2 ** (len(STAGES) - 1)
         self.dropout = nn.Dropout(DROPOUT)
-        self.judge = nn.Linear(3 * channels, 1)
+        self.hidden = nn.Linear(channels * (rows // shrunk) * (times // shrunk), HIDDEN)
+        self.judge = nn.Linear(HIDDEN + channels, 1)
 
     def forward(self, images: Any) -> Any:
         """Return the logarithm of the odds of a burst, (n,), for images of shape (n, 1, rows, times)."""
         features = self.features(images)
-        middle = features.shape[3] // 2
-        # the middle of the image is told from its sides: a burst is in the centre
-        centre = features[:, :, :, middle - 1 : middle + 1]
-        pooled = [centre.mean((2, 3)), features.mean((2, 3)), features.amax((2, 3))]
-        return self.judge(self.dropout(torch.cat(pooled, 1))).squeeze(1)
+        placed = torch.relu(self.hidden(self.dropout(features.flatten(1))))
+        return self.judge(torch.cat([placed, features.amax((2, 3))], 1)).squeeze(1)
 
 
 def fit(images: Floats, bursts: NDArray[np.bool_], recipe: Recipe) -> Network:
@@ -82,33 +105,25 @@ def fit(images: Floats, bursts: NDArray[np.bool_], recipe: Recipe) -> Network:
     """
     torch.manual_seed(recipe.seed)
     torch.use_deterministic_algorithms(True)
-    network = Network()
+    rows, times = images.shape[1:]
+    network = Network((rows, times))
+    network.to(memory_format=torch.channels_last)
     data, target = torch.from_numpy(images[:, None]), torch.from_numpy(bursts.astype(np.float32))
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     steps = recipe.epochs * -(-len(data) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     for _ in range(recipe.epochs):
         for part in torch.randperm(len(data)).split(BATCH):
-            odds = network(_varied(data[part]))
-            loss = nn.functional.binary_cross_entropy_with_logits(odds, target[part])
+            seen, wanted = data[part], target[part]
+            if recipe.bend:
+                seen, wanted = bent(seen, wanted)
+            loss = nn.functional.binary_cross_entropy_with_logits(network(varied(seen)), wanted)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
     network.eval()
     return network
-
-
-def _varied(images: Any) -> Any:
-    """Return images with other noise, shifted, some with rows that are empty.
-
-    They are not turned upside down: at too high a DM, what is not dispersed bends to one side only.
-    """
-    shift = int(torch.randint(-SHIFT, SHIFT + 1, ()))
-    images = torch.roll(images, shift, 3) + NOISE * torch.randn_like(images)
-    number, rows = images.shape[0], images.shape[2]
-    emptied = (torch.rand(number, 1, 1, 1) < EMPTIED) & (torch.rand(number, 1, rows, 1) < EMPTY_PART)
-    return torch.where(emptied, 0.0, images)
 
 
 def log_odds(network: Network, images: Floats) -> Doubles:
@@ -136,35 +151,38 @@ def to_onnx(
         properties: texts that say where the model comes from
     """
     graph = Graph("image", ("n", 1, *shape))
-    tensor = graph.input
-    layers = list(network.features)
-    for i, layer in enumerate(layers):
-        if isinstance(layer, nn.AvgPool2d):
-            tensor = graph.add("AveragePool", tensor, kernel_shape=[2, 2], strides=[2, 2])
-        elif isinstance(layer, nn.Conv2d):
-            weights, summand = _normalised(layer, layers[i + 1])
-            pads = [int(layer.padding[0])] * 4
-            tensor = graph.add("Conv", tensor, graph.constant(weights), graph.constant(summand), pads=pads)
-            tensor = graph.add("Relu", tensor)
-    middle = shape[1] // 2 ** (len(LAYERS) - 1) // 2
-    first, last, axis = (graph.constant(np.array([one])) for one in (middle - 1, middle + 1, 3))
-    centre = graph.add("Slice", tensor, first, last, axis)
-    pooled = [
-        graph.add("ReduceMean", centre, axes=[2, 3], keepdims=0),
-        graph.add("ReduceMean", tensor, axes=[2, 3], keepdims=0),
-        graph.add("ReduceMax", tensor, axes=[2, 3], keepdims=0),
-    ]
-    factor, summand_ = calibration
-    weight = network.judge.weight.detach().double().numpy().T * factor
-    bias = network.judge.bias.detach().double().numpy() * factor + summand_
-    odds = graph.add(
-        "Gemm",
-        graph.add("Concat", *pooled, axis=1),
-        graph.constant(weight.astype(np.float32)),
-        graph.constant(bias.astype(np.float32)),
-    )
+    tensor = _add_layers(graph, graph.input, network.features)
+    highest = graph.add("ReduceMax", tensor, axes=[2, 3], keepdims=0)
+    placed = graph.add("Relu", _add_linear(graph, graph.add("Flatten", tensor, axis=1), network.hidden))
+    odds = _add_linear(graph, graph.add("Concat", placed, highest, axis=1), network.judge, calibration)
     squeezed = graph.add("Squeeze", graph.add("Sigmoid", odds), graph.constant(np.array([1])))
     return graph.build(squeezed, "probability", ("n",), properties)
+
+
+def _add_layers(graph: Graph, tensor: str, layers: Any) -> str:
+    """Add layers to a graph and return what comes out."""
+    for layer, following in zip(layers, [*[*layers][1:], None], strict=True):
+        if isinstance(layer, nn.AvgPool2d):
+            size = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size,) * 2
+            tensor = graph.add("AveragePool", tensor, kernel_shape=size, strides=size)
+        elif isinstance(layer, nn.Conv2d):
+            weights, summand = _normalised(layer, following)
+            pads = [int(layer.padding[0])] * 4
+            tensor = graph.add("Conv", tensor, graph.constant(weights), graph.constant(summand), pads=pads)
+        elif isinstance(layer, nn.ReLU):
+            tensor = graph.add("Relu", tensor)
+        elif isinstance(layer, Residual):
+            tensor = graph.add("Relu", graph.add("Add", tensor, _add_layers(graph, tensor, layer.parts)))
+    return tensor
+
+
+def _add_linear(graph: Graph, tensor: str, layer: Any, calibration: tuple[float, float] = (1.0, 0.0)) -> str:
+    """Add a linear layer, whose result is multiplied and added to as the calibration says."""
+    factor, summand = calibration
+    weight = layer.weight.detach().double().numpy().T * factor
+    bias = layer.bias.detach().double().numpy() * factor + summand
+    constants = (graph.constant(np.ascontiguousarray(one, np.float32)) for one in (weight, bias))
+    return graph.add("Gemm", tensor, *constants)
 
 
 def _normalised(convolution: Any, normalisation: Any) -> tuple[Floats, Floats]:

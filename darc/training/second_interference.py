@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Cut:
         tsamp_s: length of a sample
         track: sample in which the detection begins, for each channel, (nchan,)
         width: of the detection in samples
+        facts: what is known of what was added, by its name
     """
 
     signal: Floats
@@ -29,6 +30,7 @@ class Cut:
     tsamp_s: float
     track: Doubles
     width: int
+    facts: dict[str, float] = field(default_factory=dict)
 
     @property
     def nsample(self) -> int:
@@ -129,6 +131,7 @@ def chirp(rng: np.random.Generator, cut: Cut, strength: float) -> None:
     centre = cut.track[cut.nchan // 2] + bend + cut.width * rng.uniform(0, 1)
     length = np.maximum(1.0, np.abs(np.gradient(bend)) + cut.width * rng.uniform(0.3, 1.5))
     level = strength * cut.level(rng, cut.nchan, float(length.mean()))
+    cut.facts["departure"] = float(np.ptp(centre - cut.track)) / cut.width
     for channel in range(cut.nchan):
         first = int(centre[channel] - length[channel] / 2)
         begin, end = max(0, first), max(0, first + round(length[channel]))

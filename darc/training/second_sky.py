@@ -134,6 +134,14 @@ def undecided(there: Examples) -> NDArray[np.bool_]:
     return there.dm * sweep_s < 2 * there.width_s
 
 
+def sweeps_like_bursts(there: Examples) -> NDArray[np.bool_]:
+    """Return which sweeps follow the dispersion as bursts do that are found at nearly their DM.
+
+    Their distance from the track of the detection extends over no more than its width.
+    """
+    return there.departure <= 1.0
+
+
 def _one(rng: np.random.Generator, is_burst: bool) -> Example | None:
     dm, width_s = _uniform_log(rng, DM), _uniform_log(rng, WIDTH_S)
     pulse = draw_pulse(rng, _band(1), dm, width_s) if is_burst else None
@@ -164,7 +172,8 @@ def _one(rng: np.random.Generator, is_burst: bool) -> Example | None:
     except ExtractionError:
         return None
     if pulse is None:
-        return Example(candidate, kind, False, dm, candidate.width * band.tsamp_s)
+        width_s, departure = candidate.width * band.tsamp_s, cut.facts.get("departure", np.nan)
+        return Example(candidate, kind, False, dm, width_s, departure=departure)
     return _burst_example(candidate, band, pulse, time_s, snr)
 
 

@@ -18,9 +18,10 @@ from darc.science.dedispersion import Band
 from darc.science.dispersion import delay_s, smearing_s
 from darc.science.extraction import Candidate, Detection, ExtractionError, Extractor, Plan, Settings, plan
 from darc.simulation.amber import ARTS_PLANS
-from darc.simulation.filterbank_sky import FilterbankSky
+from darc.simulation.filterbank_sky import NOISE_RMS, FilterbankSky
 from darc.simulation.signals import Emission, ShapedBurst, SubBurst, drifting
 from darc.simulation.sky import Burst, Sky
+from darc.training.disturbances import Canvas, Doubles, Samples, add
 from darc.training.examples import Example, Examples, collect
 from darc.training.interference import KINDS, Interference, Scene
 
@@ -30,11 +31,11 @@ SWEEP_RANGE_S, WIDTH_RANGE_S, SNR_RANGE = (0.02, 5.0), (40e-6, 0.1), (5.0, 100.0
 #: Longest scattering time in the lowest channel (s).
 SCATTERING_MAX_S = 0.2
 #: Bytes of data that a candidate may take.
-BYTES_MAX = 3e6
+BYTES_MAX = 1.5e6
 #: Samples of noise that a candidate's are taken from.
 NTILE = 3000
 #: S/N in the data below which a burst counts as not found, and other candidates are mostly left out.
-SNR_FOUND, FAINT, FAINT_PART = 5.0, 4.5, 0.15
+SNR_FOUND, FAINT, FAINT_PART = 5.0, 4.5, 0.08
 #: How many bursts have interference around them, and how many candidates have masked channels, or lie at the
 #: beginning or end of the data.
 DISTURBED, MASKED, AT_EDGE = 0.35, 0.4, 0.1
@@ -216,7 +217,7 @@ def _place(rng: np.random.Generator, view: View, is_burst: bool) -> Place | None
         signal = KINDS[str(rng.choice(kinds))][0](rng, scene, 0.3)
     if burst is not None:
         burst = replace(burst, view=view, burst=_arriving(rng, burst, view, found))
-        signal = Interference((*signal.bursts, burst.burst), signal.emissions)
+        signal += Interference((burst.burst,))
     return Place(kind, view.instrument, found, todo, signal, burst, mask)
 
 
@@ -337,12 +338,24 @@ def _extracted(rng: np.random.Generator, places: list[Place]) -> list[Example]:
     examples = []
     for place, begin in zip(places, begins, strict=True):
         data = sky.block(0, begin + place.todo.start, place.todo.stop - place.todo.start)
+        if place.signal.layers:
+            data = _disturbed(rng, data, place, view, sky.gain[0] * NOISE_RMS)
         try:
             candidate = Extractor(view.band, SETTINGS, place.mask).extract(data, place.todo)
         except ExtractionError:
             continue
         examples.append(_example(place, view, candidate))
     return examples
+
+
+def _disturbed(rng: np.random.Generator, data: Samples, place: Place, view: View, rms: Doubles) -> Samples:
+    """Return data with the interference that is drawn over them."""
+    band = view.band
+    delays_s = np.asarray(delay_s(place.found.dm, band.freq_mhz, band.top_mhz))
+    canvas = Canvas.empty(len(data), place.todo.start, place.found, delays_s, band.tsamp_s)
+    for layer in place.signal.layers:
+        layer.draw(canvas)
+    return add(data, canvas, rms, rng)
 
 
 def _example(place: Place, view: View, candidate: Candidate) -> Example:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import resource
 import shlex
 import sys
 import time
@@ -144,6 +145,7 @@ def _train(options: argparse.Namespace) -> None:
         command(options),
         next(iter(trained.values())).versions,
         time.monotonic() - start,
+        _cpu_s(),
         options.jobs,
         {name: one.cpu_s for name, one in trained.items()},
         card.counted(training),
@@ -200,12 +202,18 @@ def train_one(
         raise DARCError(f"PyTorch is needed to train ({error}): pip install 'darc[train]'") from error
     start = time.process_time()
     torch.set_num_threads(1)
-    fitted = network.fit(images, burst, network.Recipe(epochs, seed))
+    fitted = network.fit(images, burst, network.Recipe(epochs, seed, bend=name == "freqtime"))
     calibration = calibrate(network.log_odds(fitted, other_images), other_burst)
     properties = {"network": name, "darc": __version__, "seed": str(seed), "candidates": str(len(images))}
     content = network.to_onnx(fitted, SHAPES[name], calibration, properties)
     versions = f"Python {sys.version.split()[0]}, PyTorch {torch.__version__}, NumPy {np.__version__}"
     return Trained(content, calibration, time.process_time() - start, versions)
+
+
+def _cpu_s() -> float:
+    """Return the time that this process and those it started, which have ended, took of all cores."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

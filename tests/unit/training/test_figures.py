@@ -23,7 +23,7 @@ def examples(burst, snr, kind="noise"):
     none = np.empty((n, 0, 0), np.float32)
     kinds = np.where(burst, "burst", kind)
     numbers = np.full(n, 100.0)
-    return Examples(none, none, burst, kinds, snr, numbers, numbers / 1e5, numbers, np.ones(n, bool))
+    return Examples(none, none, burst, kinds, snr, numbers, numbers / 1e5, numbers, np.ones(n, bool), numbers)
 
 
 def test_recall_and_false_positives_are_those_at_the_threshold():

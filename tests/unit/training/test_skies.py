@@ -46,7 +46,9 @@ def cheap(number, seed):
     rng = np.random.default_rng(seed)
     planes = (rng.random((number, *shape), np.float32) for shape in SHAPES.values())
     flags, numbers = np.ones(number, bool), np.ones(number)
-    return Examples(*planes, flags, np.full(number, "burst"), numbers, numbers, numbers, numbers, flags)
+    return Examples(
+        *planes, flags, np.full(number, "burst"), numbers, numbers, numbers, numbers, flags, numbers
+    )
 
 
 def test_what_was_kept_is_not_drawn_again(tmp_path):
