@@ -39,7 +39,7 @@ _logger = logging.getLogger("darc.training")
 #: Options that are numbers: what the shipped models were trained with, and what they mean.
 DEFAULTS = {
     "seed": 1,
-    "number": 8000,
+    "number": 12000,
     "validation": 2000,
     "test": 3000,
     "noise": 1000,
