@@ -324,7 +324,8 @@ class DADATrigger(DARCBase):
             with socket.create_connection(address, timeout=self.send_timeout) as connection:
                 connection.sendall(message.content.encode("ascii"))
 
-        left_s = max(0.0, message.expires - self.clock())
+        # no longer than that whatever the clock is set to
+        left_s = min(max(0.0, message.expires - self.clock()), self.instrument.ring_buffer_s)
         policy = RetryPolicy(first_s=RETRY_S, factor=1.0, max_s=RETRY_S, give_up_after_s=left_s)
         try:
             self._persist(attempt, policy, OSError, message.label)

@@ -347,6 +347,18 @@ def test_a_message_is_given_up_when_its_data_have_left_the_ring_buffer(
     assert "127.0.0.1:31001: nobody listens; its data are lost" in error.message
 
 
+# the clock is set, by a time server or by hand
+def test_a_clock_that_is_set_back_has_no_message_repeated_for_hours(service, observe, receivers, clock):
+    observe()
+    receivers.refusals = math.inf
+    message = service._message("IQUV", "N_EVENTS 0\n")
+    clock.now -= 3600.0
+    begin = clock.now
+    with pytest.raises(DADATriggerException, match="its data are lost"):
+        service._send(message)
+    assert clock.now - begin <= 10.0
+
+
 def test_one_receiver_that_is_away_does_not_hold_up_the_other(service, observe, receivers):
     observe()
     away, arrived, connect = threading.Event(), threading.Event(), receivers.connect

@@ -302,6 +302,17 @@ def test_only_as_many_dumps_are_asked_for_again_as_may_be_of_use(node, monkeypat
     assert node.outcome()["iquv"] == dumps[1:]
 
 
+# the clock is set, by a time server or by hand
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_changes_no_decision(node, step_s):
+    node = node()
+    burst(node)
+    node.take()
+    node.service.clock = lambda: START.timestamp() + node.now + step_s
+    node.settle()
+    assert [len(sent) for sent in node.outcome().values()] == [1, 1, 1]
+
+
 def test_late_rows_are_late_for_the_successor_too(node):
     node = node()
     burst(node)
