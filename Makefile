@@ -92,5 +92,7 @@ $(ENVIRONMENT):
 	@touch $@
 
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py $(wildcard bin/*)
+	@# an old pip complains about packages of others that have no pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ymw16,demo,test]'
 	@touch $@
