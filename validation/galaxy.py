@@ -113,8 +113,10 @@ def measure(short: bool) -> Section:
         "The Galactic DM is that of all the Galaxy (to 50 kpc) in the model of Yao, Manchester & Wang "
         "(2017), from the package pyymw16. The model is a program of its authors, and values of it that are "
         "published come from that program. Two were to be had without network, in what other packages are "
-        "released with. The other directions are compared with the same program in another package, built "
-        "on its own: what is shown is that it is built and called rightly, not that the Galaxy is so."
+        "released with; a third, in a docstring of fruitbat (30.56 towards l = 349, b = 50.7), is not what "
+        "pygedm gives, which fruitbat calls (27.48, as here), and was left out. The other directions are "
+        "compared with the same program in another package, built on its own: what is shown is that it is "
+        "built and called rightly, not that the Galaxy is so."
     )
     table = Table("Highest Galactic DM (pc/cm3)", ("l", "b", "reference", "found"), rows)
     return Section("Galactic DM and sensitivity", text, checks, [table])

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from validation import formats, losses, run
+from darc.definitions import ARTS
+from darc.simulation.sky import Burst
+from validation import formats, losses, real_time, run
 from validation.injections import draw
 from validation.result import Check, Section, Table
 
@@ -131,3 +133,20 @@ def test_a_ucd_has_words_of_the_list_in_their_order(ucd, valid):
 def test_an_unknown_word_of_a_ucd_is_found():
     unknown, misplaced = formats.ucd_checks({"dm": "phys.dispMeasure", "width": "time.length"})
     assert (unknown.value, misplaced.value) == (1, 1)
+
+
+def test_what_waits_for_a_batch_that_does_not_come_is_decided_on_a_batch_later():
+    decide = real_time.decider("linked, waiting", sb_filter=False)
+    last = np.array([[500.0, 30.0, ARTS.batch_s - 0.001, 10.0, 0.0]])
+    first_alone, then = decide({0: last})
+    assert (first_alone[0].iquv, then[0].iquv[0].snr) == ((), 30.0)
+    assert then[1] - first_alone[1] == pytest.approx(ARTS.batch_s)
+
+
+@pytest.mark.parametrize(("dm", "late_s", "mine"), [(0.0, 0.0, 1), (0.0, 0.5, 0), (300.0, 0.0, 0)])
+def test_a_dump_is_right_if_it_is_near_the_burst(dm, late_s, mine):
+    burst = Burst(0.5, 500.0, 30.0, 10)
+    rows = np.array([[500.0 + dm, 30.0, 0.5 + late_s, 10.0, 0.0]])
+    decisions = real_time.decider("windows", sb_filter=False)({0: rows})
+    sent = real_time.outcome(decisions, burst)
+    assert (sent.dumps, sent.right, sent.waited_s) == (1, bool(mine), 0.0)
