@@ -13,10 +13,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from darc.errors import DARCError
 
@@ -74,6 +74,31 @@ class _JSONFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """A file that follows its rotation; a line that it does not take goes to standard error instead."""
+
+    def _open(self) -> Any:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # it was moved away, and there is no new one
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (of the standard library)
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+            return
+        with suppress(OSError):
+            print(self.format(record), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 class Settings(NamedTuple):
     """How is logged, in a form that every process can be started with.
 
@@ -111,10 +136,7 @@ def set_up_logging(
         handler = logging.StreamHandler(sys.stderr)
     else:
         try:
-            Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.handlers.WatchedFileHandler(
-                log_file, encoding="utf-8", errors="backslashreplace"
-            )
+            handler = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise DARCError(
                 f"cannot write the log {log_file}: {error.strerror}; make its folder writable for this user "

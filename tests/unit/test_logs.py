@@ -29,6 +29,24 @@ def lines(path):
     return path.read_text().splitlines()
 
 
+# disk full, and whoever makes room by moving logs away
+@pytest.mark.parametrize("reason", ["full", "moved"])
+def test_a_log_that_cannot_be_written_any_more_stops_nobody(tmp_path, capsys, reason):
+    folder, elsewhere = tmp_path / "log", tmp_path / "elsewhere"
+    logs.set_up_logging("here", "/dev/full" if reason == "full" else folder / "log")
+    if reason == "moved":
+        folder.rename(elsewhere)
+        folder.write_text("a file where the folder should be")
+    for number in range(3):
+        logging.getLogger("anything").error("line %d", number)
+    told = capsys.readouterr().err.splitlines()
+    assert [line[-12:] for line in told] == ["here: line 0", "here: line 1", "here: line 2"]
+    if reason == "moved":
+        folder.unlink()
+        logging.getLogger("anything").error("line 3")
+        assert lines(folder / "log")[-1].endswith("here: line 3")
+
+
 def test_a_line_says_when_how_grave_and_who(tmp_path):
     logs.set_up_logging("amber_listener", tmp_path / "a" / "b.log")
     logging.getLogger("anything").warning("no %s", "file")
