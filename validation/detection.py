@@ -37,7 +37,7 @@ from validation.injections import (
 )
 from validation.losses import HIDDEN, cause, lost_bursts
 from validation.recovery import SWEEP_S, recovery
-from validation.result import Check, Section, Table
+from validation.result import Check, Section, Table, share
 from validation.sparse_data import SparseFilterbank
 
 #: Bursts, observations and length of each (s).
@@ -158,15 +158,6 @@ def completeness(snr: np.ndarray, stages: np.ndarray, windows: np.ndarray) -> Ta
         rows.append([f"{low:g}-{high:g}", str(here.sum()), *(share(column) for column in columns)])
     headings = ("S/N", "bursts", *STAGES, "group, fixed windows")
     return Table("Completeness as a function of S/N, with its binomial error", headings, rows)
-
-
-def share(passed: np.ndarray) -> str:
-    """Return a share with its error; that of none or all is the one of half a burst."""
-    if not passed.size:
-        return ""
-    mean = float(passed.mean())
-    inner = min(max(mean, 0.5 / passed.size), 1 - 0.5 / passed.size)
-    return f"{mean:.3f} ± {np.sqrt(inner * (1 - inner) / passed.size):.3f}"
 
 
 def observe(todo: tuple[int, int, float]) -> Outcome:

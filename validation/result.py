@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Check:
@@ -94,6 +97,15 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def share(passed: NDArray[np.bool_]) -> str:
+    """Return a share with its error; that of none or all is the one of half a burst."""
+    if not passed.size:
+        return ""
+    mean = float(passed.mean())
+    inner = min(max(mean, 0.5 / passed.size), 1 - 0.5 / passed.size)
+    return f"{mean:.3f} ± {np.sqrt(inner * (1 - inner) / passed.size):.3f}"
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
