@@ -107,7 +107,7 @@ def measure(short: bool) -> Section:
                 if method == "windows":
                     shares.append([name, "yes" if sb_filter else "no", *by_snr(sent, bursts)])
     return Section(
-        "Grouping in real time", TEXT, checks(found, number), [Table("All methods", HEADINGS, rows)]
+        "Grouping in real time", TEXT, checks(found, should), [Table("All methods", HEADINGS, rows)]
     )
 
 

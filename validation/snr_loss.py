@@ -58,7 +58,7 @@ STEPS = (
 
 def measure(short: bool) -> Section:
     """Extract the same bursts with one difficulty more each time."""
-    number = 12 if short else 120
+    number = 12 if short else 100
     rng = np.random.default_rng(21)
     shaped = draw(rng, number, number * SPAN_S)
     shaped = [injection(replace(each.burst, snr=max(each.burst.snr, SNR_MIN))) for each in shaped]
