@@ -106,9 +106,13 @@ def measure(short: bool) -> Section:
                 rows.append([name, "yes" if sb_filter else "no", method, *cells])
                 if method == "windows":
                     shares.append([name, "yes" if sb_filter else "no", *by_snr(sent, bursts)])
-    return Section(
-        "Grouping in real time", TEXT, checks(found, should), [Table("All methods", HEADINGS, rows)]
-    )
+    headings = ("data", "SB filter", *(f"S/N {low:g}-{high:g}" for low, high in BINS))
+    tables = [
+        Table("All methods", HEADINGS, rows),
+        Table(f"Share of bursts up to {DUMPED[1]} samples wide that are dumped, `windows`", headings, shares),
+    ]
+    should = sum(burst.snr >= DUMPED[0] and burst.width_samples <= DUMPED[1] for burst in bursts)
+    return Section("Grouping in real time", TEXT, checks(found, should), tables)
 
 
 HEADINGS = (
