@@ -10,9 +10,11 @@ import logging
 import logging.handlers
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
+from math import inf
 from typing import Any, TypeVar
 
 from distributed import Client, KilledWorker, wait
@@ -50,11 +52,15 @@ class DaskWorkers:
         self.client, self._stuck_s = client, stuck_s
         self._sharing = 0  # calls of `results` that are under way, in several threads
         self._lock = threading.Lock()
+        self._number, self._counted_s = 1, -inf
 
     @property
     def number(self) -> int:
         """Number of tasks that can be done at once, 1 or more; it changes as workers come and go."""
-        return max(1, len(self.client.nthreads()))
+        # not for each task: the scheduler is asked, which shares the cores with the workers of this machine
+        if (now_s := time.monotonic()) - self._counted_s > LOOK_INTERVAL_S:
+            self._number, self._counted_s = max(1, len(self.client.nthreads())), now_s
+        return self._number
 
     def results(
         self, function: Callable[[Task], Result], tasks: Iterable[Task], check: Callable[[], None]
