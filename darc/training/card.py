@@ -26,7 +26,7 @@ PER_HOUR = 1000
 _RECALL_LOW, _FALSE_HIGH = 0.9, 0.01
 _THRESHOLD = 0.5
 _BENT = """
-  A third of the bursts were bent away from the law of dispersion by more than their width, and were none then
+  A fifth of the bursts were bent away from the law of dispersion by more than their width, and were none then
   (`darc.training.variation`)."""
 
 

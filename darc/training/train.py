@@ -39,11 +39,11 @@ _logger = logging.getLogger("darc.training")
 #: Options that are numbers: what the shipped models were trained with, and what they mean.
 DEFAULTS = {
     "seed": 1,
-    "number": 12000,
+    "number": 20000,
     "validation": 2000,
     "test": 3000,
     "noise": 1000,
-    "epochs": 10,
+    "epochs": 9,
     "jobs": 2,
 }
 _NUMBERS = {

@@ -11,7 +11,7 @@ NOISE, SHIFT = 0.4, 1
 #: How often some rows of an image are emptied, as masked channels are, and how many of them.
 EMPTIED, EMPTY_PART = 0.2, 0.15
 #: How many bursts are bent, each by so many of its widths at least, and that times this at most.
-BENT, BEND_MIN, BEND_RANGE = 0.35, 1.3, 12.0
+BENT, BEND_MIN, BEND_RANGE = 0.2, 1.6, 10.0
 #: A row holds a part of a burst if its middle is so many standard deviations high; a burst that is bent has
 #: so many such rows.
 ROW_MIN, NROW_MIN = 0.8, 4
