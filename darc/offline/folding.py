@@ -51,22 +51,26 @@ class FoldError(OfflineError):
 
 def steps(work: Work) -> list[Step]:
     """Return the step that folds a pulsar; none if no test pulsar is in this beam."""
-    name = pulsar_in_beam(work)
+    try:
+        name = pulsar_in_beam(work)
+    except DARCError as error:
+        unknown = Done(problems=[f"whether a test pulsar is in the beam is not known: {error}"])
+        return [Step("fold", lambda account: unknown, work.mark("fold"))]
     if name is None:
         return []
     return [Step("fold", partial(fold, work, name), work.mark("fold"))]
 
 
 def pulsar_in_beam(work: Work) -> str | None:
-    """Return the name of the test pulsar that this beam is pointed at; None if it is at none."""
-    try:
-        task = parsets.Task.from_parset(parsets.observation_parset(work.beam.obs_config))
-        source, beam = task.source_name, task.source_beam
-    except DARCError as error:
-        _logger.error("no pulsar is folded: %s", error)
-        return None
+    """Return the name of the test pulsar that this beam is pointed at; None if it is at none.
+
+    Raises:
+        ParsetError: the observation's parset does not say, or there is none
+    """
+    task = parsets.Task.from_parset(parsets.observation_parset(work.beam.obs_config))
     pulsars = map(_own_name, work.settings.test_pulsars)
-    return source if beam == work.beam.beam and _own_name(source) in pulsars else None
+    here = task.source_beam == work.beam.beam and _own_name(task.source_name) in pulsars
+    return task.source_name if here else None
 
 
 def fold(work: Work, source: str, account: Account) -> Done:

@@ -108,11 +108,12 @@ def test_a_pulsar_is_known_by_its_other_name(observe):
     assert find_pulsar("J0332+5434", ["B0329+54"]) == known_pulsars()["B0329+54"]
 
 
-def test_an_observation_without_parset_folds_nothing(observe, caplog):
+def test_an_observation_without_parset_folds_nothing_and_says_so(observe):
     work = observe()
     obs_config = {key: value for key, value in work.beam.obs_config.items() if key != "master_dir"}
-    assert folding.steps(replace(work, beam=replace(work.beam, obs_config=obs_config))) == []
-    assert "no pulsar is folded: no observation parset" in caplog.text
+    (step,) = folding.steps(replace(work, beam=replace(work.beam, obs_config=obs_config)))
+    (problem,) = step.run(Account()).problems
+    assert problem.startswith("whether a test pulsar is in the beam is not known: no observation parset")
 
 
 def test_the_pulsars_of_the_packaged_configuration_are_known():
