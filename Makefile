@@ -22,7 +22,7 @@ help:
 	@echo "make fuzz   100000 damaged inputs for every parser, about an hour; goes on where it was interrupted"
 	@echo "make chaos  100 processes killed during observations, and what came of it; about ten minutes"
 	@echo "make bench  the figures that the README quotes, into benchmarks/results.json"
-	@echo "make validate  are the numbers right? docs/validation.md; ARGS=--short: two minutes"
+	@echo "make validate  are the numbers right? docs/validation.md; ARGS=--short: two minutes; ARGS=sky: that section anew"
 	@echo "make docs   the documentation, into docs/_build/html"
 	@echo "make soak   1000 observations in a row: nothing may grow; half an hour"
 	@echo "make lint   style, types, import layers and bandit's look at security"
