@@ -8,7 +8,7 @@ import pytest
 
 from darc.definitions import ARTS
 from darc.simulation.sky import Burst
-from validation import formats, losses, real_time, run
+from validation import formats, losses, readers, real_time, run
 from validation.injections import draw
 from validation.result import Check, Section, Table
 
@@ -150,3 +150,14 @@ def test_a_dump_is_right_if_it_is_near_the_burst(dm, late_s, mine):
     decisions = real_time.decider("windows", sb_filter=False)({0: rows})
     sent = real_time.outcome(decisions, burst)
     assert (sent.dumps, sent.right, sent.waited_s) == (1, bool(mine), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("your", "DARC_TEST_YOUR"), ("sigpyproc", "DARC_TEST_SIGPYPROC")]
+)
+def test_a_short_run_installs_nothing_and_says_what_is_missing(monkeypatch, tmp_path, name, variable):
+    monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(readers, "FOLDER", tmp_path / "readers")
+    with pytest.raises(readers.NotHereError, match=variable):
+        dict(readers.readers(short=True))[name]()
+    assert not list(tmp_path.glob("readers"))
