@@ -109,6 +109,7 @@ def observe(tmp_path, filterbanks):
         content = {
             "instrument": SMALL,
             "nodes": {"workers": {"here": BEAM}},
+            "darc_master": {"state_dir": str(tmp_path / "state")},
             "amber_clustering": {"galaxy_model": "none", "galactic_dm_max": 50.0},
             "processor": {
                 "log_file": str(tmp_path / "log"),
@@ -241,6 +242,33 @@ def test_an_aborted_observation_is_dropped_and_a_stopped_one_processed(observe, 
     until((other.results / f"CB{BEAM:02d}_summary.yaml").exists, tmp_path / "log")
     check_complete(other)
     assert not one.results.exists() and "is aborted" in (tmp_path / "log").read_text()
+
+
+def test_a_service_that_is_killed_is_followed_by_one_that_goes_on(observe, tmp_path):
+    observed, inbox, log = observe(), ProcessQueue(), tmp_path / "log"
+    multiprocessing.set_forkserver_preload(["darc.processor", "darc.offline_processing"])
+
+    def start():
+        service = OfflineProcessing(
+            inbox, control_queue=ProcessQueue(), config_file=observed.config, node="here",
+            start_method="forkserver",
+        )  # fmt: skip
+        service.start()
+        return service
+
+    inbox.put({"command": "start_observation", "obs_config": observed.obs_config, "host_type": "worker"})
+    first = start()
+    until(lambda: "extract: begins" in (log.read_text() if log.exists() else ""), log)
+    first.kill()
+    first.join()
+    second = start()
+    until((observed.results / f"CB{BEAM:02d}_summary.yaml").exists, log)
+    kept = tmp_path / "state" / "offline_processing"
+    until(lambda: not list(kept.iterdir()), log)
+    inbox.put("stop")
+    second.join(10)
+    check_complete(observed)
+    assert log.read_text().count("extract: begins") == 2 and log.read_text().count("cluster: begins") == 1
 
 
 @pytest.mark.parametrize("checks", [0, 3, 6, 8, 10, 12])
