@@ -6,6 +6,7 @@ these, and gives one probability for each, or two that belong to "no burst" and 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class Network:
     """
 
     def __init__(self, path: Path, shape: tuple[int, int] | None = None, gpu: int | None = None) -> None:
+        # it would report to its makers over the network, and keep a database of what could not be sent
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime  # noqa: PLC0415 (half a second that only the classifier needs)
 
         self.path = path

@@ -1,5 +1,8 @@
 """The check of a node against a master that runs, and a mail server that answers."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,12 @@ def test_ports_that_our_own_master_uses_are_well(tmp_path: Path, name: str, grad
     assert found.grade is grade and "is used by the DARC of" in found.text
     (found,) = host.ports(config, others.running_node(config, 10.0))
     assert found.text.endswith("is free")
+
+
+def test_a_network_that_is_loaded_reports_to_nobody(tmp_path: Path) -> None:
+    """ONNX Runtime keeps what it is about to send to its makers in the folder for caches."""
+    program = "from darc.processor_tools.networks import *; Network(PACKAGED_MODELS / 'dmtime.onnx')"
+    kept = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment = {**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name] == []
