@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,8 @@ FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER.parent / "docs" / "validation.md"
 RESULTS = FOLDER / "results.json"
 LONGEST_S = 2700.0
+#: Process groups of what runs.
+RUNNING: set[int] = set()
 HEADINGS = ("quantity", "reference", "found", "bound")
 #: The longest first, so that the others fit beside it; then in the order of the page.
 FIRST = "detection"
@@ -88,14 +90,15 @@ def run(name: str, short: bool) -> Section:
             # each has one core; threads of numerical libraries would only disturb the others
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
+        RUNNING.add(process.pid)
         try:
             code = process.wait(LONGEST_S)
         except subprocess.TimeoutExpired:
             raise ValidationError(f"took longer than {LONGEST_S:.0f} s") from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            end(process.pid)
             process.wait()
+            RUNNING.discard(process.pid)
         if code != 0:
             raise ValidationError(f"ended with exit code {code}, see above")
         section = Section.from_dict(json.loads(output.read_text()))
@@ -116,18 +119,33 @@ def measured(name: str, short: bool) -> Section:
 def run_all(
     names: Sequence[str], short: bool, jobs: int
 ) -> tuple[dict[str, Section], dict[str, ValidationError]]:
-    """Run validations, some at once; return the results and the failures."""
+    """Run validations, some at once; keep what ran in full; return the results and the failures."""
     sections, failures = {}, {}
     with ThreadPoolExecutor(jobs) as pool:
         futures = {
-            name: pool.submit(run, name, short) for name in sorted(names, key=lambda name: name != FIRST)
+            pool.submit(run, name, short): name for name in sorted(names, key=lambda name: name != FIRST)
         }
-        for name in names:
-            try:
-                sections[name] = futures[name].result()
-            except ValidationError as error:
-                failures[name] = error
-    return sections, failures
+        try:
+            for future in as_completed(futures):
+                name = futures[future]
+                try:
+                    sections[name] = future.result()
+                except ValidationError as error:
+                    failures[name] = error
+                    continue
+                if not short:
+                    keep(name, sections[name])
+        finally:  # also at Ctrl-C, of which processes in groups of their own know nothing
+            pool.shutdown(wait=False, cancel_futures=True)
+            for group in list(RUNNING):
+                end(group)
+    return {name: sections[name] for name in names if name in sections}, failures
+
+
+def end(group: int) -> None:
+    """End all processes of a group, if there are any."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def shown(sections: Sequence[Section]) -> str:
@@ -142,14 +160,14 @@ def shown(sections: Sequence[Section]) -> str:
     return "\n\n".join(part.strip() for part in parts)
 
 
-def keep(made: dict[str, Section]) -> None:
+def keep(name: str, section: Section) -> None:
     """Note what ran in full, and write the page if no section of it is missing."""
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    kept |= {name: section.as_dict() for name, section in made.items()}
-    known = [name for name in validations() if name in kept]
-    RESULTS.write_text(json.dumps({name: kept[name] for name in known}, indent=1, default=float) + "\n")
+    kept[name] = section.as_dict()
+    known = [each for each in validations() if each in kept]
+    RESULTS.write_text(json.dumps({each: kept[each] for each in known}, indent=1, default=float) + "\n")
     if known == validations():
-        PAGE.write_text(page([Section.from_dict(kept[name]) for name in known]), encoding="utf-8")
+        PAGE.write_text(page([Section.from_dict(kept[each]) for each in known]), encoding="utf-8")
 
 
 def page(sections: Sequence[Section]) -> str:
@@ -200,10 +218,9 @@ def main(arguments: Sequence[str]) -> int:
     exceeded = [check for section in sections.values() for check in section.checks if not check.passed]
     for check in exceeded:
         print("EXCEEDED", " | ".join(check.cells()))
-    if not options.short:
-        keep(sections)
     return 1 if failures or exceeded else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

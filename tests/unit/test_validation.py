@@ -161,3 +161,19 @@ def test_a_short_run_installs_nothing_and_says_what_is_missing(monkeypatch, tmp_
     with pytest.raises(readers.NotHereError, match=variable):
         dict(readers.readers(short=True))[name]()
     assert not list(tmp_path.glob("readers"))
+
+
+def test_an_interrupted_run_leaves_no_process_and_keeps_what_is_done(monkeypatch, written):
+    def measure(name, short):
+        if name == "sky":
+            raise KeyboardInterrupt
+        return Section(name.title(), "How.", [check(0.5)])
+
+    ended = []
+    monkeypatch.setattr(run, "run", measure)
+    monkeypatch.setattr(run, "end", ended.append)
+    monkeypatch.setattr(run, "RUNNING", {4321})
+    with pytest.raises(KeyboardInterrupt):
+        run.main(["galaxy", "sky", "--jobs", "1"])
+    assert ended == [4321]
+    assert "Galaxy" in (written / "results.json").read_text()
