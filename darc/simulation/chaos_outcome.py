@@ -23,9 +23,9 @@ RULES = {
     MAILS: "at least once",
     CANDIDATES: "the same",
 }
-#: What logs say of something that is not sent, as the rules want it.
+#: What logs say of something that is not sent, as the rules want it; a group is the number of such things.
 _EXCUSES = {
-    DUMPS: re.compile(r"its data are (?:lost|gone)"),
+    DUMPS: re.compile(r"its data are (?:lost|gone): '?N_EVENTS (\d+)"),
     FREEZES: re.compile(
         r"LOFAR may not have been told|not known whether this was sent|lofar_trigger.*: dropped after"
     ),
@@ -166,7 +166,15 @@ def _excused(logs: Path, since: Marks) -> Counter[str]:
         with path.open("rb") as stream:
             stream.seek(since.sizes.get(path, 0))
             text = stream.read().decode("utf-8", "replace")
-        found.update({what: len(pattern.findall(text)) for what, pattern in _EXCUSES.items()})
+        found.update(excused_in(text))
+    return found
+
+
+def excused_in(text: str) -> Counter[str]:
+    """Return the number of things by receiver that lines of logs say are not sent, as its rule wants it."""
+    found: Counter[str] = Counter()
+    for what, pattern in _EXCUSES.items():
+        found[what] = sum(int(match[1]) if pattern.groups else 1 for match in pattern.finditer(text))
     return found
 
 

@@ -14,6 +14,7 @@ from darc.simulation.chaos_outcome import (
     RULES,
     Arrived,
     compare,
+    excused_in,
 )
 
 ALL = (DUMPS, FREEZES, DOCUMENTS, MAILS, CANDIDATES)
@@ -52,6 +53,15 @@ def test_what_is_lost_by_the_rule_is_excused_and_counted():
     disturbed = arrived({DUMPS: ["a"], FREEZES: ["a"], MAILS: ["a"]}, r0=1, r1=1)
     assert broken(disturbed) == set()
     assert [row.excused for row in compare(arrived(), disturbed)] == [1, 1, 0, 1, 0]
+
+
+def test_each_dump_of_a_message_that_came_too_late_is_excused():
+    text = """
+ERROR dada_trigger: a dump was decided on and not sent, and its data are gone: 'N_EVENTS 2\\n2026-11-22'
+ERROR dada_trigger: Stokes IQUV: nobody listens; its data are lost: 'N_EVENTS 1\\n2026-11-22'
+ERROR amber_clustering: LOFAR may not have been told of a trigger: {}
+"""
+    assert excused_in(text) == {DUMPS: 3, FREEZES: 1}
 
 
 def test_each_seed_has_its_own_sky_again_and_again():
