@@ -1,5 +1,7 @@
 """The simulated candidates: their labels are right, and a seed says which they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from darc.training import second_sky, telescope_sky
 from darc.training.examples import SHAPES, SHARD, Drawing, Examples
 from darc.training.interference import KINDS
 from darc.training.second_interference import KINDS as SECOND_KINDS
+from darc.training.second_interference import Cut, chirp
 
 SKIES = {"telescope": telescope_sky, "second": second_sky}
 
@@ -93,3 +96,13 @@ def test_candidates_are_extracted_at_different_places_of_data():
     found = second_sky.search(data, band, 5, 1, 200.0)
     assert len({one.dm for one in found}) == 5
     assert len({one.time_s for one in found}) > 1
+
+
+def test_sweeps_that_leave_the_track_by_more_than_their_width_are_told_from_those_like_bursts():
+    drawn = second_sky.draw(2, (1, 0))
+    for sweep_samples, alike in ((0.0, True), (4000.0, False)):
+        track = 300 + np.linspace(0, sweep_samples, 64)
+        cut = Cut(np.zeros((900, 64), np.float32), np.ones(64), 1e-3, track, 8)
+        chirp(np.random.default_rng(3), cut, 1.0)
+        there = replace(drawn, departure=np.array([cut.facts["departure"], np.nan]))
+        assert second_sky.sweeps_like_bursts(there).tolist() == [alike, False]
