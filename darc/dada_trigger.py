@@ -216,8 +216,7 @@ class DADATrigger(DARCBase):
                 else:
                     metrics.note_trigger("iquv", metrics.FAILED, self.clock())
                     self.logger.error("a dump was decided on and not sent, and its data are gone: %r", event)
-                    self._take_in(self._message(stokes, event))
-                    self._settle(_key(stokes, event), "expired")
+                    self._settle(self._take_in(stokes, event).key, "expired")
 
     def _messages(self, triggers: list[dict[str, Any]]) -> Iterator[tuple[str, str, float]]:
         """Make the messages of triggers, one per Stokes: Stokes, message, and time of its latest trigger."""
@@ -289,22 +288,21 @@ class DADATrigger(DARCBase):
         """
         if stokes not in STOKES:
             raise DADATriggerException(f"Stokes {stokes!r} of a trigger is neither I nor IQUV")
-        if not self._is_known(stokes, event):
-            message = self._message(stokes, event)
-            self._take_in(message)
-            self._outbox(stokes).put(message, arrived_unix)
-
-    def _message(self, stokes: str, event: str) -> _Message:
-        expires = self.clock() + self.instrument.ring_buffer_s
-        return _Message(_key(stokes, event), stokes, event, self.host, self._port(stokes), expires)
+        if self._is_known(stokes, event):
+            self.logger.info("passed over, since it came before: %r", event)
+        else:
+            self._outbox(stokes).put(self._take_in(stokes, event), arrived_unix)
 
     def _is_known(self, stokes: str, event: str) -> bool:
         return self._journal is not None and self._journal.knows(_key(stokes, event))
 
-    def _take_in(self, message: _Message) -> None:
+    def _take_in(self, stokes: str, event: str) -> _Message:
+        expires = self.clock() + self.instrument.ring_buffer_s
+        message = _Message(_key(stokes, event), stokes, event, self.host, self._port(stokes), expires)
         if self._journal is not None:
             # a power cut would take the data along
             self._journal.intend("dump", message.key, asdict(message), durable=False)
+        return message
 
     def _outbox(self, stokes: str) -> Outbox[_Message]:
         if stokes not in self._outboxes:

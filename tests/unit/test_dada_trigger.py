@@ -351,7 +351,7 @@ def test_a_message_is_given_up_when_its_data_have_left_the_ring_buffer(
 def test_a_clock_that_is_set_back_has_no_message_repeated_for_hours(service, observe, receivers, clock):
     observe()
     receivers.refusals = math.inf
-    message = service._message("IQUV", "N_EVENTS 0\n")
+    message = service._take_in("IQUV", "N_EVENTS 0\n")
     clock.now -= 3600.0
     begin = clock.now
     with pytest.raises(DADATriggerException, match="its data are lost"):
