@@ -68,12 +68,15 @@ class RealFigures:
         there: the file
         kept: probabilities of the candidates that are none, for each network
         in_data, in_noise: recall of what was injected into the data, and into noise, for each network
+        same_in_data, same_in_noise: the same of those bursts that were judged in both
     """
 
     there: RealData
     kept: dict[str, Doubles]
     in_data: dict[str, Share]
     in_noise: dict[str, Share]
+    same_in_data: dict[str, Share]
+    same_in_noise: dict[str, Share]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +109,8 @@ class Judged:
                 "dmtime": np.array([candidate.data_dm_time for candidate in one.candidates]),
             }
             kept = {name: network.probabilities(planes[name]) for name, network in networks.items()}
-            figures.append(RealFigures(one, kept, recall(one.injected), recall(one.in_noise)))
+            judged = (one.injected, one.in_noise, *_same(one.injected, one.in_noise))
+            figures.append(RealFigures(one, kept, *map(recall, judged)))
         return cls(
             test,
             judge(test),
@@ -114,6 +118,12 @@ class Judged:
             noise.snr if noise else np.empty(0),
             tuple(figures),
         )
+
+
+def _same(first: Examples, second: Examples) -> tuple[Examples, Examples]:
+    """Return those of two sets of bursts that are in both; the S/N tells which are the same."""
+    _, i, j = np.intersect1d(first.injected_snr, second.injected_snr, return_indices=True)
+    return first.where(i), second.where(j)
 
 
 def counted(there: Examples) -> str:
@@ -258,7 +268,9 @@ def _real(name: str, judged: Judged) -> str:
             f"{_bright(there, kept)}. Of "
             f"{there.number} bursts injected into it, {len(there.injected)} had S/N 5 and were judged, "
             f"{one.in_data[name]} of them kept; of the same bursts in noise of the same level and scatter "
-            f"{len(there.in_noise)}, {one.in_noise[name]} of them kept."
+            f"{len(there.in_noise)}, {one.in_noise[name]} of them kept. Of those that were judged in both "
+            f"({one.same_in_data[name].number}), {one.same_in_data[name]} were kept in the data and "
+            f"{one.same_in_noise[name]} in noise."
         )
     return "\n\n".join(parts)
 

@@ -8,7 +8,7 @@ import pytest
 from darc.errors import DARCError
 from darc.formats.filterbank import FilterbankHeader, build_header, pack_samples
 from darc.processor_tools.networks import PACKAGED_MODELS, Network
-from darc.training import real_data, second_sky
+from darc.training import card, real_data, second_sky
 from darc.training.examples import SHAPES
 
 HEADER = FilterbankHeader(nchan=72, nbit=8, fch1_mhz=1518.0, foff_mhz=-4.0, tsamp_s=1e-3, tstart_mjd=60000.0)
@@ -52,3 +52,12 @@ def test_noise_and_interference_of_a_telescope_are_no_bursts_to_the_packaged_net
         # one of S/N 3 is, which the extraction would not have passed on
         assert kept.sum() <= lets_through
         assert not (kept & (np.array([one.snr for one in found]) >= second_sky.SNR_MIN)).any()
+
+
+def test_bursts_are_compared_that_were_judged_in_data_and_in_noise():
+    drawn = second_sky.draw(4, (1, 2))
+    first, second = drawn.where(np.array([0, 1, 1])), drawn.where(np.array([1, 0]))
+    first = replace(first, injected_snr=np.array([10.0, 20.0, 30.0]))
+    second = replace(second, injected_snr=np.array([30.0, 10.0]))
+    same, other = card._same(first, second)
+    assert same.injected_snr.tolist() == other.injected_snr.tolist() == [10, 30]
