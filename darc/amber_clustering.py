@@ -333,11 +333,15 @@ class AMBERClustering(BeamService):
             iquv_triggers=len(selection.iquv),
             lofar_triggers=int(selection.lofar is not None),
         )
+        judged = selection.verdicts + selection.filtered
         for receiver in RECEIVERS:
-            limits = (limit_of(getattr(verdict, receiver)) for verdict in selection.verdicts)
-            metrics.note_decisions(receiver, limits)
+            metrics.note_decisions(receiver, (limit_of(getattr(verdict, receiver)) for verdict in judged))
         for verdict in selection.verdicts:
             self.logger.info("%s", verdict)
+        if selection.filtered:
+            # one line, for in interference there are many
+            others = len(selection.filtered) - 1
+            self.logger.info("%s%s", selection.filtered[0], f"; and {others} fainter" if others else "")
         return self._handover().messages(selection, context, self._get_pointing)
 
     def _handover(self) -> Handover:

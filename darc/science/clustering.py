@@ -12,7 +12,7 @@ observation. That of linked groups is in addition in proportion to the number of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Literal
 
@@ -48,6 +48,7 @@ class Clusters:
         sb: its synthesised beam.
         index: its row in the triggers that were given.
         count: number of triggers in the group.
+        aperiodic: groups that the SB filter left out; None: it was not asked for.
 
     """
 
@@ -58,6 +59,7 @@ class Clusters:
     sb: Ints
     index: Ints
     count: Ints
+    aperiodic: Clusters | None = None
 
     def __len__(self) -> int:
         return len(self.dm)
@@ -130,14 +132,20 @@ def cluster(
         group = linked_groups(pool[:, in_range], group, known, instrument)
         in_range, group = in_range[group != EARLIER], group[group != EARLIER]
     chosen, count = _brightest(pool, in_range, group)
-    if sb_filter:
-        period = _sb_period(pool, chosen)
-        keep = (sb_filter_period[0] < period) & (period < sb_filter_period[1])
-        chosen, count = chosen[keep], count[keep]
+    if not sb_filter:
+        return _clusters(pool, strong, chosen, count)
+    period = _sb_period(pool, chosen)
+    keep = (sb_filter_period[0] < period) & (period < sb_filter_period[1])
+    aperiodic = _clusters(pool, strong, chosen[~keep], count[~keep])
+    return replace(_clusters(pool, strong, chosen[keep], count[keep]), aperiodic=aperiodic)
+
+
+def _clusters(pool: Floats, row: Ints, chosen: Ints, count: Ints) -> Clusters:
+    """Groups by time, from the columns of `pool` (5, n) that represent them, which are rows `row`."""
     by_time = np.lexsort((pool[0, chosen], pool[2, chosen]))
     chosen, count = chosen[by_time], count[by_time]
     dm, snr, time, width, sb = pool[:, chosen]
-    return Clusters(dm, snr, time, width, sb.astype(np.int64), strong[chosen], count)
+    return Clusters(dm, snr, time, width, sb.astype(np.int64), row[chosen], count)
 
 
 def dm_edges(dm_max: float) -> list[int]:

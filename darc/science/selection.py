@@ -17,6 +17,8 @@ from darc.science.clustering import Clusters
 
 #: Outcome of a cluster that passed every limit.
 SEND = "send"
+#: Outcome of a cluster that only the SB filter stopped.
+APERIODIC = "SB filter: no such period of S/N over synthesised beams"
 #: Fields of a `Verdict` that say what a receiver gets.
 RECEIVERS = ("iquv", "lofar")
 #: Which limit an outcome names, by how it begins; any other outcome is that of a closed receiver.
@@ -31,6 +33,7 @@ _LIMITS = tuple(
         (r"\d+ triggers ", "count"),
         (r"\S+ s after the last", "interval"),
         (r"already counted", "other selection"),
+        (r"SB filter", "SB filter"),
     )
 )
 
@@ -139,8 +142,11 @@ _MEASURED = re.compile(r"S/N (\d+\.\d+), DM (\d+\.\d+), time (\d+\.\d+) s, ")
 
 
 def read_verdict(line: str) -> tuple[float, float, float] | None:
-    """Return S/N, DM (pc cm^-3) and time (s) of the verdict in a line of the log; None: it has none."""
-    found = _MEASURED.search(line)
+    """Return S/N, DM (pc cm^-3) and time (s) of the verdict in a line of the log; None: it has none.
+
+    Lines about what the SB filter left out have none.
+    """
+    found = None if APERIODIC in line else _MEASURED.search(line)
     return (float(found[1]), float(found[2]), float(found[3])) if found else None
 
 
@@ -151,12 +157,14 @@ class Selection:
     Attributes:
         verdicts: one per cluster, group by group, ordered by time
         last_iquv_s: time in the data of the latest IQUV trigger, to be given to the next decision
+        filtered: one per cluster that nothing but the SB filter kept from a dump, the brightest one first
         iquv: the verdicts that make one IQUV message; empty: none
         lofar: the verdict that is sent to LOFAR and as VOEvent
     """
 
     verdicts: tuple[Verdict, ...] = ()
     last_iquv_s: float = -inf
+    filtered: tuple[Verdict, ...] = ()
     iquv: tuple[Verdict, ...] = field(init=False)
     lofar: Verdict | None = field(init=False)
 
@@ -177,15 +185,27 @@ def select(groups: Sequence[Group], *, last_iquv_s: float = -inf, iquv_interval_
         last_iquv_s: time of the latest IQUV trigger in s from the start of the data
         iquv_interval_s: least time in s between IQUV triggers
     """
-    verdicts = [verdict for group in groups for verdict in _judge(group)]
+    verdicts = [verdict for group in groups for verdict in _judge(group, group.clusters, SEND)]
     verdicts = _once(verdicts)
     passing = [v.time_s for v in verdicts if v.iquv == SEND and v.time_s - last_iquv_s >= iquv_interval_s]
     verdicts = [_in_time(v, last_iquv_s, iquv_interval_s) for v in verdicts]
-    return Selection(tuple(_brightest_only(verdicts)), min(passing, default=last_iquv_s))
+    return Selection(tuple(_brightest_only(verdicts)), min(passing, default=last_iquv_s), _filtered(groups))
 
 
-def _judge(group: Group) -> list[Verdict]:
-    clusters = group.clusters
+def _filtered(groups: Sequence[Group]) -> tuple[Verdict, ...]:
+    """Return what only the SB filter stopped; a trigger that two groups lost counts in the first one only."""
+    lost = {
+        verdict.index: verdict
+        for group in reversed(groups)
+        if group.clusters.aperiodic is not None
+        for verdict in _judge(group, group.clusters.aperiodic, APERIODIC)
+        if verdict.iquv == APERIODIC
+    }
+    return tuple(sorted(lost.values(), key=lambda verdict: (-verdict.snr, verdict.time_s)))
+
+
+def _judge(group: Group, clusters: Clusters, unlimited: str) -> list[Verdict]:
+    """Return the outcome of each cluster by the limits of its group; `unlimited` if none of them stops it."""
     verdicts = []
     for i in range(len(clusters)):
         snr, dm, width = float(clusters.snr[i]), float(clusters.dm[i]), float(clusters.width[i])
@@ -201,8 +221,8 @@ def _judge(group: Group) -> list[Verdict]:
                 index=int(clusters.index[i]),
                 source_name=group.source_name,
                 source_dm=group.source_dm,
-                iquv=group.iquv.stop(snr, dm, width, count) or SEND,
-                lofar=group.lofar.stop(snr, dm, width, count) or SEND,
+                iquv=group.iquv.stop(snr, dm, width, count) or unlimited,
+                lofar=group.lofar.stop(snr, dm, width, count) or unlimited,
             )
         )
     return verdicts

@@ -419,6 +419,15 @@ def test_what_was_decided_is_logged_with_the_numbers(observe, caplog):
     assert "IQUV: send; LOFAR and VOEvent: S/N 15.50 < 20" in caplog.text
 
 
+def test_a_burst_that_only_the_sb_filter_stopped_is_logged(observe, caplog):
+    caplog.set_level("INFO")
+    service = observe(sb_filter=True)
+    feed(service, row(500, 15.5), row(2000, 25.0, sample=9))
+    assert dumps(service) == []
+    (line,) = (record.message for record in caplog.records if "SB filter" in record.message)
+    assert line.startswith("new source: S/N 25.00, DM 2000.00") and line.endswith("; and 1 fainter")
+
+
 # --- without the master node -------------------------------------------------------------------------------
 
 

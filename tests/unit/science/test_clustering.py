@@ -288,6 +288,16 @@ def test_sb_filter_keeps_bursts_with_a_period_within_the_limits(sbs, kept):
     assert len(cluster(burst(list(sbs)), sb_filter=True, sb_filter_period=(10, 15))) == kept
 
 
+def test_what_the_sb_filter_leaves_out_is_not_forgotten():
+    rows = burst([7], time=1.0) + burst([0, 12, 24], time=3.0) + burst([8], time=5.0)
+    clusters = cluster(rows, sb_filter=True)
+    assert clusters.time.tolist() == [3.0]
+    assert clusters.aperiodic.time.tolist() == [1.0, 5.0]
+    assert clusters.aperiodic.sb.tolist() == [7, 8]
+    assert clusters.aperiodic.index.tolist() == [0, 4]
+    assert cluster(rows).aperiodic is None
+
+
 def test_sb_period_comes_from_triggers_above_the_snr_limit_only():
     rows = burst([0, 12, 24])
     assert len(cluster(rows, snr_min=8.0, sb_filter=True)) == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.science.clustering import Clusters
-from darc.science.selection import SEND, Group, Limits, limit_of, read_verdict, select
+from darc.science.selection import APERIODIC, SEND, Group, Limits, limit_of, read_verdict, select
 
 CLUSTER = {"dm": 500.0, "snr": 20.0, "time": 10.0, "width": 5.0, "sb": 35, "index": 0, "count": 7}
 
@@ -53,6 +53,31 @@ def test_a_verdict_is_read_back_from_a_line_of_the_log():
     (verdict,) = select([new_sources({"time": 12.3456})]).verdicts
     assert read_verdict(f"2026-11-22 INFO amber_clustering: {verdict}") == (20.0, 500.0, 12.3456)
     assert read_verdict("2026-11-22 INFO amber_clustering: started") is None
+
+
+def with_filtered(*rows, **limits):
+    return replace(
+        group := new_sources(**limits), clusters=replace(group.clusters, aperiodic=clusters(*rows))
+    )
+
+
+def test_what_only_the_sb_filter_stopped_is_told_the_brightest_first():
+    group = with_filtered(
+        {"snr": 15.0}, {"snr": 25.0}, {"snr": 40.0, "width": 99.0}, snr_min=10, width_max=50
+    )
+    selection = select([group])
+    assert (selection.verdicts, selection.iquv, selection.lofar) == ((), (), None)
+    assert [(v.snr, v.iquv, v.lofar) for v in selection.filtered] == [
+        (25.0, APERIODIC, APERIODIC),
+        (15.0, APERIODIC, APERIODIC),
+    ]
+    assert limit_of(APERIODIC) == "SB filter"
+    assert read_verdict(str(selection.filtered[0])) is None
+
+
+def test_what_two_selections_lost_is_told_once_as_the_known_source():
+    known = replace(with_filtered({}), source_name="R1", source_dm=501.0)
+    assert [v.source_name for v in select([known, with_filtered({})]).filtered] == ["R1"]
 
 
 def test_a_cluster_exactly_at_the_limits_passes():
