@@ -27,7 +27,8 @@ _RECALL_LOW, _FALSE_HIGH = 0.9, 0.01
 _THRESHOLD = 0.5
 _BENT = """
   A fifth of the bursts were bent away from the law of dispersion by more than their width, and were none then
-  (`darc.training.variation`)."""
+  (`darc.training.variation`). How many and how far was settled after a look at the second sky, by two trial
+  networks: it is not entirely unseen."""
 
 
 @dataclass(frozen=True)
