@@ -151,7 +151,8 @@ class AMBERClustering(BeamService):
             decided=before.rows if self.resume else None,
         )
         self._running = True
-        self.logger.info("source %s, Galactic maximum DM %s pc/cm3", self.source or "unknown", self.dm_gal)
+        dm_gal = "unknown" if self.dm_gal is None else f"{self.dm_gal:.1f} pc/cm3"
+        self.logger.info("source %s, Galactic maximum DM %s", self.source or "unknown", dm_gal)
         if self.resume:
             self.logger.info("%d batches were decided on before", len(before.rows))
             self._handover().send_again(before)

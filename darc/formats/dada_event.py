@@ -24,7 +24,9 @@ WINDOW_BEFORE_S = 2.048
 
 _TIME = r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)"
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]\d+)?)"
-_EVENT = re.compile(rf"{_TIME} (\d{{3}}) {_TIME} (\d{{3}}) {_NUMBER} {_NUMBER} {_NUMBER} (\d+)", re.ASCII)
+_EVENT = re.compile(
+    rf"{_TIME} (\d{{3}}) {_TIME} (\d{{3}}) {_NUMBER} {_NUMBER} {_NUMBER} (\d{{1,9}})", re.ASCII
+)
 _HEAD = re.compile(rf"N_EVENTS ([1-9]\d{{0,5}})\n{_TIME}\n", re.ASCII)
 
 

@@ -18,6 +18,8 @@ from darc.errors import DARCError
 #: has some thousand values on six levels; the limits stop texts that were made to hurt.
 MAX_VALUES = 50_000
 MAX_DEPTH = 32
+#: Most faults that the text of an error tells.
+TOLD_MAX = 50
 
 #: Where a value stands: names of mappings and positions in lists.
 Key: TypeAlias = tuple[str | int, ...]
@@ -42,7 +44,9 @@ class YAMLTextError(DARCError):
         self.faults = faults
 
     def __str__(self) -> str:
-        return "; ".join(f"line {fault.line}: {fault.key} {fault.reason}" for fault in self.faults)
+        told = [f"line {fault.line}: {fault.key} {fault.reason}" for fault in self.faults[:TOLD_MAX]]
+        more = len(self.faults) - len(told)
+        return "; ".join([*told, f"and {more} more"] if more else told)
 
 
 def parse_yaml(text: str) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def _check_depth(text: str) -> None:
 
 def _check(root: yaml.Node) -> None:
     """Refuse repeated and compound keys, and too many values, before anything is built from them."""
-    wrong: list[Fault] = []
+    wrong: dict[Fault, None] = {}  # an alias has the faults of its anchor once more
     stack: list[tuple[yaml.Node, int]] = [(root, 0)]
     count = 0
     while stack:
@@ -120,7 +124,7 @@ def _check(root: yaml.Node) -> None:
             stack.extend((item, depth + 1) for item in node.value)
         elif isinstance(node, yaml.MappingNode):
             stack.extend((item, depth + 1) for _, item in node.value)
-            wrong.extend(_wrong_keys(node))
+            wrong |= dict.fromkeys(_wrong_keys(node))
     if wrong:
         raise YAMLTextError(*sorted(wrong, key=lambda fault: fault.line or 0))
 

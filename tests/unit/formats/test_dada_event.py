@@ -117,6 +117,7 @@ GOOD = build_message(UTC_START, [EVENT])
         GOOD.replace(b"-23:51:13\n", b"T23:51:13\n"),
         GOOD.replace(b"-23:51:13\n", b"-23:51:60\n"),
         GOOD.replace(b"\n", b"\r\n"),
+        GOOD.replace(b" 35\n", b" " + b"9" * 5001 + b"\n"),  # more than Python reads
     ],
 )
 def test_what_deviates_from_the_form_is_refused(data):

@@ -77,6 +77,14 @@ def test_aliases_that_multiply_in_a_key_are_refused_before_they_are_written_out(
     assert faults_of("\n".join([*lines, "? *a8", ": 1"]))
 
 
+def test_the_same_fault_is_told_once_and_of_many_the_first():
+    assert len(faults_of("a: &x {[1]: 2}\nb: [" + ", ".join(["*x"] * 200) + "]")) == 1
+    with pytest.raises(YAMLTextError) as caught:
+        parse_yaml("\n".join(f"{{k{n}: 1}}: {n}" for n in range(1000)))
+    assert len(caught.value.faults) == 1000
+    assert len(str(caught.value)) < 10_000 and str(caught.value).endswith("; and 950 more")
+
+
 def test_the_reason_is_short_whatever_the_text():
     for text in ("a: !!float " + "x" * 9999, "a: !" + "x" * 9999 + " 1"):
         assert len(str(faults_of(text)[0].reason)) < 400
