@@ -14,6 +14,9 @@ from darc.forks import prepare_forks
 from darc.formats import parset as parsets
 from darc.reporting.memory import OpenObservations
 
+#: What multiprocessing gives for the exit code of a process whose end nobody saw, since the server it was forked
+#: from was killed: that tells nothing about the observation.
+FORK_SERVER_DIED = 255
 #: Deaths of the process of an observation, within `restart_window`, after which that is left alone.
 DEATHS_MAX = 3
 
@@ -193,6 +196,8 @@ class ObservationManager(DARCBase, abc.ABC):
 
     def _ended(self, task: str, running: Running, code: int | None) -> None:
         """Forget an observation that is finished, or whose process died too often."""
+        if code == FORK_SERVER_DIED:
+            return
         if code != 0:
             window_s = self.config.darc_master.restart_window
             number = self._deaths.setdefault(task, Deaths()).count(self.monotonic(), window_s)

@@ -264,3 +264,16 @@ def test_an_observation_that_processors_die_of_is_left_alone(below_master, obs_c
         manager.do_what_is_due()
     assert manager.observations == {}
     assert "is left alone" in caplog.text
+
+
+def test_deaths_of_the_server_that_processes_are_forked_from_are_not_those_of_the_observation(
+    below_master, obs_config, caplog
+):
+    manager = below_master()
+    manager._handle(start_message(obs_config, resume=False))
+    for _ in range(DEATHS_MAX + 1):
+        (running,) = manager.observations.values()
+        running.process.exitcode = 255
+        manager.do_what_is_due()
+    assert len(manager.observations) == 1
+    assert "is left alone" not in caplog.text
