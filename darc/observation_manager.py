@@ -14,8 +14,8 @@ from darc.forks import prepare_forks
 from darc.formats import parset as parsets
 from darc.reporting.memory import OpenObservations
 
-#: What multiprocessing gives for the exit code of a process whose end nobody saw, since the server it was forked
-#: from was killed: that tells nothing about the observation.
+#: What multiprocessing gives as the exit code of a process whose end nobody saw: the server it was forked
+#: from was killed, which tells nothing about the observation.
 FORK_SERVER_DIED = 255
 #: Deaths of the process of an observation, within `restart_window`, after which that is left alone.
 DEATHS_MAX = 3

@@ -5,6 +5,7 @@ Yao, Manchester & Wang 2017, ApJ 835, 29.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from math import isfinite
 from typing import SupportsFloat
@@ -68,7 +69,10 @@ def galactic_maximum_dm(gl_deg: float, gb_deg: float) -> float:
     if not (isfinite(gl_deg) and isfinite(gb_deg)):
         raise ValueError(f"no direction in the sky: l={gl_deg}, b={gb_deg}")
     try:
-        from pyymw16 import dist_to_dm  # noqa: PLC0415 (slow, and needed by one service only)
+        with warnings.catch_warnings():
+            # of how it looks for its data, on the screen of whoever runs a demo
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")
+            from pyymw16 import dist_to_dm  # noqa: PLC0415 (slow, and needed by one service only)
     except ImportError as error:
         raise GalaxyModelMissing(
             f"the Galactic maximum DM needs the model YMW16, which cannot be imported ({error}): "
