@@ -285,12 +285,18 @@ def _damage_named() -> Iterator[None]:
         raise CandidateError(f"damaged, or no HDF5 file: {error}") from error
 
 
-def _opened(content: bytes) -> h5py.File:
-    """Open a file's content in memory."""
+@contextmanager
+def _opened(content: bytes) -> Iterator[h5py.File]:
+    """Open a file's content in memory; damage can show as late as when it is closed."""
     if not content:  # which h5py would take for a new file
         raise CandidateError("damaged: it is empty")
     with _damage_named():
-        return h5py.File.in_memory(content, libver=_LIBVER)
+        file = h5py.File.in_memory(content, libver=_LIBVER)
+    try:
+        yield file
+    finally:
+        with _damage_named():
+            file.close()
 
 
 def _candidate(root: h5g.GroupID) -> Candidate:

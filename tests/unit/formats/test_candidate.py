@@ -209,6 +209,21 @@ def test_a_truncated_file_is_refused(length):
         parse(CONTENT[:length])
 
 
+@pytest.mark.parametrize("position", range(48, 53))
+def test_a_file_that_hdf5_cannot_even_close_is_refused(tmp_path, position):
+    with h5py.File.in_memory(libver="earliest") as file:
+        file["data_freq_time"] = np.ones((4, 8), "<f4")
+        file.flush()
+        damaged = bytearray(file.id.get_file_image())
+    damaged[position : position + 8] = b"\xff\xfe" + b"\xff" * 6
+    with pytest.raises(CandidateError, match="damaged"):
+        parse(bytes(damaged))
+    path = tmp_path / "damaged.hdf5"
+    path.write_bytes(damaged)
+    with pytest.raises(CandidateError, match="damaged"):
+        store_probabilities(path, lambda *_: (0.5, 0.5))
+
+
 @given(st.lists(st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(0, 255)), min_size=1, max_size=20))
 def test_damage_is_refused_or_stays_in_the_data(changes):
     damaged = bytearray(CONTENT)
