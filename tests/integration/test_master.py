@@ -92,6 +92,10 @@ class Port:
     def wait_for(self, service: str, state: str) -> None:
         eventually(lambda: self.state(service) == state, f"{service} {state}")
 
+    def is_open(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(self.address) == 0
+
     def is_free(self) -> bool:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -429,7 +433,7 @@ class Node:
                 stderr=output,
                 start_new_session=True,
             )
-        eventually(lambda: not self.port.is_free(), "the port is open")
+        eventually(self.port.is_open, "the port is open")
         eventually(self.all_run, "all services run")
 
     def all_run(self) -> bool:
