@@ -21,6 +21,7 @@ from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.network.retry import RetryPolicy, RetryStoppedError, retry
+from darc.watched_process import WatchedProcess
 
 #: Longest time in s that a service waits for a message before it looks around again.
 LONGEST_WAIT_S = 1.0
@@ -44,7 +45,7 @@ class MessageQueue(Protocol):
         """Take the oldest item; raises `queue.Empty` when none comes within `timeout` s."""
 
 
-class DARCBase(multiprocessing.context.Process):
+class DARCBase(WatchedProcess):
     """A service of a node: a process that takes messages from a queue until it is told to stop.
 
     The keys of the service's section of the configuration are attributes of the object, sub-sections as
@@ -107,15 +108,6 @@ class DARCBase(multiprocessing.context.Process):
     def below_master(self) -> bool:
         """Whether a master started this, and again after a death: a successor needs what is kept on disk."""
         return self.control_queue is not None
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (the hook of multiprocessing that starts a process)
-        context: Any = multiprocessing.get_context(process_obj.start_method)
-        try:
-            return context.Process._Popen(process_obj)
-        except (EOFError, ConnectionError):
-            # the server that processes are forked from was killed; the next attempt starts another one
-            return context.Process._Popen(process_obj)
 
     # --- configuration -------------------------------------------------------------------------------------
 
@@ -326,7 +318,7 @@ class DARCBase(multiprocessing.context.Process):
         """
         name = str(command.get("attribute"))
         # what every process has is not told: among it is the key of its connections
-        if name.startswith("_") or hasattr(multiprocessing.Process, name) or not hasattr(self, name):
+        if name.startswith("_") or hasattr(WatchedProcess, name) or not hasattr(self, name):
             self._answer(command, "Error", f"{type(self).__name__} has no attribute {name!r}")
         else:
             self._answer(command, "Success", {f"{type(self).__name__}.{name}": str(getattr(self, name))})

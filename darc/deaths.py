@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+#: Deaths of what works on an observation after which that is left alone.
+DEATHS_MAX = 3
+
 
 @dataclass
 class Deaths:

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
-from darc.deaths import Deaths
+from darc.deaths import DEATHS_MAX, Deaths
 from darc.errors import DARCError
 from darc.forks import prepare_forks
 from darc.formats import parset as parsets
 from darc.reporting.memory import OpenObservations
-
-#: What multiprocessing gives as the exit code of a process whose end nobody saw: the server it was forked
-#: from was killed, which tells nothing about the observation.
-FORK_SERVER_DIED = 255
-#: Deaths of the process of an observation, within `restart_window`, after which that is left alone.
-DEATHS_MAX = 3
+from darc.watched_process import UNSEEN
 
 #: Start method of the processes of observations: others inherit what threads hold, or import everything.
 START_METHOD = "forkserver"
@@ -196,8 +191,8 @@ class ObservationManager(DARCBase, abc.ABC):
 
     def _ended(self, task: str, running: Running, code: int | None) -> None:
         """Forget an observation that is finished, or whose process died too often."""
-        if code == FORK_SERVER_DIED:
-            return
+        if code == UNSEEN:
+            return  # it may be finished, or not: whoever works on it again finds out
         if code != 0:
             window_s = self.config.darc_master.restart_window
             number = self._deaths.setdefault(task, Deaths()).count(self.monotonic(), window_s)

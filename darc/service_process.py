@@ -1,26 +1,19 @@
 """One service as a process of its own: how it is started, how its end is noticed, how it is ended.
 
 The service is made in its own process, so the master neither imports what services need nor fails with them.
-
-That a process lives is known from a pipe that only it holds open: the system closes it at the process's very
-end, whatever the cause. Multiprocessing's own sentinel belongs to the server that processes are forked from,
-and would report all of them as dead when only that server was killed.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import logging
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +21,11 @@ from darc import logs
 from darc.base import MessageQueue
 from darc.errors import DARCError
 from darc.topology import service_class
-
-#: Time in s for the exit code of a process that has ended to become known.
-EXIT_CODE_WAIT_S = 1.0
+from darc.watched_process import EXIT_CODE_WAIT_S, WatchedProcess
 
 #: Multiprocessing looks at all children when it starts one, and an exit code can be read only once: only one
 #: thread at a time may start a process or ask for an exit code.
 _multiprocessing_lock = threading.Lock()
-
-#: In the process of a service: what it holds open as long as it lives.
-_lifeline: Connection | None = None
 
 
 class NoProcessError(DARCError):
@@ -80,10 +68,8 @@ class ServiceProcess:
     """
 
     def __init__(self, launch: Launch, start_method: str) -> None:
-        self.launch = launch
-        self._context: Any = multiprocessing.get_context(start_method)
-        self._process: Any = None
-        self._lifeline: Connection | None = None
+        self.launch, self._start_method = launch, start_method
+        self._process: WatchedProcess | None = None
 
     def start(self, first_messages: Sequence[Any] = ()) -> None:
         """Start it.
@@ -94,30 +80,30 @@ class ServiceProcess:
         Raises:
             NoProcessError: there is none
         """
-        ours, theirs = self._context.Pipe(duplex=False)
-        arguments = (self.launch, theirs, list(first_messages))
-        process = self._context.Process(target=_run, args=arguments, name=self.launch.name)
-        with theirs, _multiprocessing_lock:
+        arguments = self.launch, list(first_messages)
+        process = WatchedProcess(target=_run, args=arguments, name=self.launch.name)
+        process.start_method = self._start_method
+        with _multiprocessing_lock:
             try:
                 process.start()
             except (OSError, EOFError) as error:
                 raise NoProcessError(f"no process for {self.launch.name}: {error}") from error
-        self._process, self._lifeline = process, ours
+        self._process = process
 
     @property
     def pid(self) -> int | None:
         """Process ID; None before the start."""
-        return None if self._process is None else int(self._process.pid)
+        return None if self._process is None else self._process.pid
 
     def fileno(self) -> int:
         """Descriptor that is readable when the process has ended (`multiprocessing.connection.wait`)."""
-        if self._lifeline is None:
+        if self._process is None:
             raise ValueError(f"{self.launch.name} was not started")
-        return self._lifeline.fileno()
+        return self._process.sentinel
 
     def alive(self) -> bool:
         """Whether the process lives."""
-        return self._lifeline is not None and not self._lifeline.poll()
+        return self._process is not None and self._process.is_alive()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; return whether it has ended."""
@@ -128,9 +114,8 @@ class ServiceProcess:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens if it has ended."""
-        if self.pid is not None and self.alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def cause_of_death(self) -> str:
         """Say how the process ended."""
@@ -143,9 +128,7 @@ class ServiceProcess:
         if not _multiprocessing_lock.acquire(timeout=EXIT_CODE_WAIT_S):
             return None
         try:
-            self._process.join(EXIT_CODE_WAIT_S)
-            code: int | None = self._process.exitcode
-            return code
+            return None if self._process is None else self._process.exitcode
         finally:
             _multiprocessing_lock.release()
 
@@ -164,10 +147,8 @@ class _Inbox:
         return self._first.popleft() if self._first else self._queue.get(block, timeout)
 
 
-def _run(launch: Launch, lifeline: Connection, first_messages: Sequence[Any]) -> None:
+def _run(launch: Launch, first_messages: Sequence[Any]) -> None:
     """Be the service: the top of its process."""
-    global _lifeline  # noqa: PLW0603 (until the process is gone, not until this function returns)
-    _lifeline = lifeline
     # Ctrl-C goes to the whole process group; it is the master that decides what ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

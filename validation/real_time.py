@@ -15,7 +15,7 @@ from darc.config import load_config
 from darc.definitions import ARTS
 from darc.science.batch_borders import BatchBorders
 from darc.science.batching import Batch
-from darc.science.clustering import Clusters, Method, cluster
+from darc.science.clustering import Clusters, Method
 from darc.science.rules import Rules
 from darc.science.selection import Selection, Verdict, select
 from darc.simulation.amber import Amber
@@ -50,20 +50,16 @@ class WaitingRules(Rules):
 
     borders: BatchBorders = field(default_factory=lambda: BatchBorders(ARTS, 0.0))
 
-    def cluster(self, triggers: Floats, snr_min: float, dm_min: float, dm_max: float) -> Clusters:
+    def cluster(
+        self,
+        triggers: Floats,
+        snr_min: float,
+        dm_min: float,
+        dm_max: float,
+        earlier: Floats | None = None,
+    ) -> Clusters:
         """Group triggers that no earlier group explains."""
-        found = cluster(
-            triggers,
-            snr_min=snr_min,
-            dm_min=dm_min,
-            dm_max=dm_max,
-            window=self.clustering_window,
-            origin=0.0,
-            sb_filter=self.sb_filter,
-            sb_filter_period=self.sb_filter_period,
-            method=self.clustering_method,
-            earlier=self.borders.found,
-        )
+        found = super().cluster(triggers, snr_min, dm_min, dm_max, self.borders.found)
         self.borders.note(found)
         return found
 

@@ -7,13 +7,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from darc.deaths import DEATHS_MAX
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.offline.plan import OfflineError
 from darc.reporting.memory import OpenObservations
-
-#: Deaths of the service while it processes an observation after which that is left alone.
-DEATHS_MAX = 3
 
 _logger = logging.getLogger("darc.offline")
 #: Not an attribute: a service is pickled on its way to its process.

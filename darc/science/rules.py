@@ -81,9 +81,17 @@ class Rules:
         return groups
 
     def cluster(
-        self, triggers: NDArray[np.float64], snr_min: float, dm_min: float, dm_max: float
+        self,
+        triggers: NDArray[np.float64],
+        snr_min: float,
+        dm_min: float,
+        dm_max: float,
+        earlier: NDArray[np.float64] | None = None,
     ) -> Clusters:
-        """Cluster triggers in windows that are counted from the start of the observation."""
+        """Cluster triggers in windows that are counted from the start of the observation.
+
+        `darc.science.clustering.cluster` explains the arguments.
+        """
         return cluster(
             triggers,
             snr_min=snr_min,
@@ -94,6 +102,7 @@ class Rules:
             sb_filter=self.sb_filter,
             sb_filter_period=self.sb_filter_period,
             method=self.clustering_method,
+            earlier=earlier,
         )
 
     def lofar_known(self, kind: str | None, name: str | None) -> Limits:

@@ -196,10 +196,9 @@ The same command gives the same weights on the same kind of machine.
   true for the second set, half of which are bursts (Platt's scaling; part of the last layer's weights)."""
 
 
-def _measured(name: str, judged: Judged, figures: Figures) -> str:
+def _headline(name: str, judged: Judged, figures: Figures) -> list[tuple[str, str, str]]:
+    """Return what was asked for and what was measured, a row each."""
     test, there = judged.test, judged.probability[name]
-    default = judged.probability["freqtime"] >= _THRESHOLD
-    both = default & (judged.probability["dmtime"] >= _THRESHOLD)
     undecided, alike = second_sky.undecided(test), second_sky.sweeps_like_bursts(test)
     false, sweep = ~test.burst, np.isfinite(test.departure)
     hours = (
@@ -228,10 +227,17 @@ def _measured(name: str, judged: Judged, figures: Figures) -> str:
         ("area below the ROC curve", "", f"{figures.roc_area:.4f}"),
         ("average precision", "", f"{figures.average_precision:.4f}"),
     ]
-    rows += [
+    return rows + [
         (f"false positives in an hour of {PER_HOUR} candidates of {what}", "", f"{part * PER_HOUR:.1f}")
         for what, part in hours
     ]
+
+
+def _measured(name: str, judged: Judged, figures: Figures) -> str:
+    test = judged.test
+    default = judged.probability["freqtime"] >= _THRESHOLD
+    both = default & (judged.probability["dmtime"] >= _THRESHOLD)
+    undecided, false = second_sky.undecided(test), ~test.burst
     tables = (
         ("Recall by S/N in the data", figures.by_snr),
         ("Recall by DM (pc cm^-3)", figures.by_dm),
@@ -245,7 +251,7 @@ that of the training: {counted(test)}.
 All have an S/N of 5 at least in the data, as those that the classifier gets. Kept is what has a probability
 of {_THRESHOLD} or more. Errors are 68 % intervals.
 
-{_table(("", "asked for", "measured"), rows)}
+{_table(("", "asked for", "measured"), _headline(name, judged, figures))}
 
 The default configuration keeps what the frequency-time network keeps. With a limit of 0.5 for both networks:
 recall {_share_of(both, test.burst & (test.snr >= 10))} at S/N >= 10 and \

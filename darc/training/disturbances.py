@@ -101,15 +101,15 @@ def sweeps(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
         offset = _offset(rng, canvas, middle)
         if np.ptp(offset[low:high]) > DEPARTURE_MIN * canvas.width:
             break
-    thickness = np.abs(np.gradient(offset)) + canvas.width * _logarithmic(rng, 0.2, 2.5)
+    thickness = np.abs(np.gradient(offset)) + canvas.width * logarithmic(rng, 0.2, 2.5)
     together = (high - low) * min(1.0, float(thickness.mean()) / max(1.0, float(np.ptp(offset[low:high]))))
-    level = strength * canvas.level(_logarithmic(rng, 10, 300), together, float(np.median(thickness)))
+    level = strength * canvas.level(logarithmic(rng, 10, 300), together, float(np.median(thickness)))
     power = level * _colour(rng, canvas.nchan)
     for _ in range(rng.integers(0, 4) if rng.random() < 0.25 else 0):
         gap = int(rng.integers(low, high))
         power[gap : gap + int(rng.integers(1, max(2, (high - low) // 4)))] = 0
     lines = int(rng.integers(2, 5)) if rng.random() < 0.2 else 1
-    interval = canvas.width * _logarithmic(rng, 2, 60)
+    interval = canvas.width * logarithmic(rng, 2, 60)
     for line in range(lines):
         begin = canvas.track + offset + line * interval + canvas.width * rng.uniform(0, 1) - thickness / 2
         first = np.clip(begin, 0, canvas.nsample).astype(int)
@@ -125,11 +125,11 @@ def _offset(rng: np.random.Generator, canvas: Canvas, middle: int) -> Doubles:
     shapes: list[Callable[[], NDArray[np.floating]]] = [
         lambda: x,
         lambda: np.polynomial.chebyshev.chebval(x, rng.normal(0, 1, 6) / np.arange(1, 7)),
-        lambda: np.sin(_logarithmic(rng, 1.5, 30) * x + rng.uniform(0, 2 * np.pi)) + rng.normal(0, 1) * x,
+        lambda: np.sin(logarithmic(rng, 1.5, 30) * x + rng.uniform(0, 2 * np.pi)) + rng.normal(0, 1) * x,
         lambda: np.interp(x, knots, rng.normal(0, 1, knots.size).cumsum()),
-        lambda: np.abs(x - rng.uniform(-1, 1)) ** _logarithmic(rng, 0.3, 3),
-        lambda: np.round(_logarithmic(rng, 1, 10) * x + rng.random()),
-        lambda: ((x + 1) / 2) ** _logarithmic(rng, 0.2, 5),
+        lambda: np.abs(x - rng.uniform(-1, 1)) ** logarithmic(rng, 0.3, 3),
+        lambda: np.round(logarithmic(rng, 1, 10) * x + rng.random()),
+        lambda: ((x + 1) / 2) ** logarithmic(rng, 0.2, 5),
     ]
     drawn = shapes[rng.integers(len(shapes))]()
     shape: Doubles = (drawn - drawn[middle]) / max(1e-9, float(np.ptp(drawn)))
@@ -137,39 +137,39 @@ def _offset(rng: np.random.Generator, canvas: Canvas, middle: int) -> Doubles:
     sweep = float(np.ptp(canvas.track))
     kind = rng.random()
     if kind < 0.25:  # far from the track, or across all the data
-        offset = shape * _sign(rng) * _logarithmic(rng, 0.3, 4) * (sweep + canvas.width)
+        offset = shape * _sign(rng) * logarithmic(rng, 0.3, 4) * (sweep + canvas.width)
     elif kind < 0.65:  # about the track
-        offset = shape * _sign(rng) * canvas.width * _logarithmic(rng, 1.0, 60)
+        offset = shape * _sign(rng) * canvas.width * logarithmic(rng, 1.0, 60)
     else:  # as if there were no dispersion, or as long as the track, but of another shape
-        offset = shape * _sign(rng, 0.75) * sweep * _logarithmic(rng, 0.1, 3) - delay
+        offset = shape * _sign(rng, 0.75) * sweep * logarithmic(rng, 0.1, 3) - delay
     return offset
 
 
 def strokes(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
     """Draw pulses without dispersion that rise and decay, each with its own colour."""
     time = canvas.anywhere(rng, 0.7)
-    interval = canvas.width * _logarithmic(rng, 0.5, 200)
-    snr = strength * _logarithmic(rng, 8, 2000)
-    decay = canvas.width * _logarithmic(rng, 0.1, 5)
+    interval = canvas.width * logarithmic(rng, 0.5, 200)
+    snr = strength * logarithmic(rng, 8, 2000)
+    decay = canvas.width * logarithmic(rng, 0.1, 5)
     for _ in range(rng.integers(1, 10) if rng.random() < 0.7 else 1):
-        rise, fall = decay * rng.choice([0.0, 0.1, 0.5, 1.0]), decay * _logarithmic(rng, 0.3, 3)
+        rise, fall = decay * rng.choice([0.0, 0.1, 0.5, 1.0]), decay * logarithmic(rng, 0.3, 3)
         t = np.arange(-np.ceil(4 * rise), np.ceil(5 * fall) + 1)
         profile = np.exp(-np.abs(t) / np.maximum(np.where(t < 0, rise, fall), 1e-3))
         if rng.random() < 0.3:
             profile = (np.abs(t) <= fall).astype(np.float64)
-        level = canvas.level(snr * _logarithmic(rng, 0.2, 1.5), canvas.nchan, float(profile.sum()))
+        level = canvas.level(snr * logarithmic(rng, 0.2, 1.5), canvas.nchan, float(profile.sum()))
         canvas.pulse(time + t[0], level * profile, _colour(rng, canvas.nchan))
         time += rng.gamma(2.0, interval / 2)
 
 
 def trains(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
     """Draw pulses that come again and again, on time or nearly, in all of the band or a part of it."""
-    period = max(canvas.width * _logarithmic(rng, 1.5, 300), canvas.nsample / _MANY, 2.0)
-    length = max(1.0, period * _logarithmic(rng, 0.01, 0.6))
+    period = max(canvas.width * logarithmic(rng, 1.5, 300), canvas.nsample / _MANY, 2.0)
+    length = max(1.0, period * logarithmic(rng, 0.01, 0.6))
     low, high = _part(rng, canvas.nchan)
     colour = np.zeros(canvas.nchan)
     colour[low:high] = _colour(rng, canvas.nchan)[low:high]
-    level = canvas.level(strength * _logarithmic(rng, 20, 1500), high - low, length)
+    level = canvas.level(strength * logarithmic(rng, 20, 1500), high - low, length)
     jitter, scatter, slope = rng.choice([0.0, 0.02, 0.15]), rng.choice([0.0, 0.5]), rng.choice([0.0, 1.0])
     profile = np.exp(-slope * np.arange(round(length)) / length)
     begin = canvas.near(rng) % period
@@ -182,18 +182,18 @@ def lobes(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
     """Draw wide transmissions whose power drifts and beats."""
     channel, time = np.arange(canvas.nchan), np.arange(canvas.nsample)
     for _ in range(rng.integers(1, 4)):
-        distance = (channel - rng.uniform(0, canvas.nchan)) / (canvas.nchan * _logarithmic(rng, 0.01, 0.3))
+        distance = (channel - rng.uniform(0, canvas.nchan)) / (canvas.nchan * logarithmic(rng, 0.01, 0.3))
         lobe = np.exp(-(distance**2)) if rng.random() < 0.5 else np.cos(np.clip(distance, -1.57, 1.57)) ** 2
         if rng.random() < 0.4:
             lobe = lobe + 0.2 * np.cos(np.pi * distance) ** 2 / (1 + distance**2)
         knots = np.clip(rng.normal(0.5, 1, rng.integers(3, 25)), 0, None)
         drift = np.interp(time, np.linspace(0, canvas.nsample, knots.size), knots)
-        period = canvas.width * _logarithmic(rng, 0.7, 60)
+        period = canvas.width * logarithmic(rng, 0.7, 60)
         beat = 0.5 + 0.5 * np.cos(2 * np.pi * (time / period + rng.random()))
         beat = beat ** rng.integers(1, 8) if rng.random() < 0.8 else np.ones(canvas.nsample)
         together = float(lobe.sum())
         length = min(period / 2, 8 * canvas.width)
-        level = canvas.level(strength * _logarithmic(rng, 15, 500), together, length)
+        level = canvas.level(strength * logarithmic(rng, 15, 500), together, length)
         canvas.pulse(0, level * drift * beat, lobe)
 
 
@@ -201,10 +201,10 @@ def steps(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
     """Let the level of all channels change: slowly, or at once, with or without a way back."""
     level = np.zeros(canvas.nsample)
     for _ in range(rng.integers(1, 5)):
-        kind, size = rng.random(), rng.choice([-1, 1]) * strength * _logarithmic(rng, 0.1, 5)
+        kind, size = rng.random(), rng.choice([-1, 1]) * strength * logarithmic(rng, 0.1, 5)
         first = int(np.clip(canvas.anywhere(rng), 0, canvas.nsample - 1))
         after = np.arange(canvas.nsample - first)
-        length = canvas.width * _logarithmic(rng, 0.5, 100)
+        length = canvas.width * logarithmic(rng, 0.5, 100)
         if kind < 0.35:
             level[first:] += size * (after < length)
         elif kind < 0.7:
@@ -220,11 +220,11 @@ def gaps(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
     """Lose some blocks of data: what is there instead is nothing, or as much as there can be."""
     del strength
     value = -OVERWRITE if rng.random() < 0.6 else OVERWRITE
-    nchan = max(1, round(canvas.nchan * _logarithmic(rng, 0.01, 1.0)))
+    nchan = max(1, round(canvas.nchan * logarithmic(rng, 0.01, 1.0)))
     for _ in range(rng.integers(1, 25)):
         low = int(rng.integers(0, max(1, canvas.nchan // nchan))) * nchan
         first = max(0, int(canvas.anywhere(rng, 0.4)))
-        length = max(1, int(canvas.width * _logarithmic(rng, 0.1, 12)))
+        length = max(1, int(canvas.width * logarithmic(rng, 0.1, 12)))
         canvas.power[first : first + length, low : low + nchan] += value
 
 
@@ -234,25 +234,25 @@ def bunches(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
         nchan = int(rng.integers(1, max(2, canvas.nchan // 40)))
         low = int(rng.integers(0, canvas.nchan - nchan))
         middle = canvas.track[low] + canvas.width * rng.uniform(-1, 2)
-        spread = canvas.width * _logarithmic(rng, 0.5, 30) + 2
+        spread = canvas.width * logarithmic(rng, 0.5, 30) + 2
         length = max(1, int(canvas.width * rng.uniform(0, 0.4)))
-        for time in middle + spread * rng.normal(0, 1, int(_logarithmic(rng, 2, 80))):
+        for time in middle + spread * rng.normal(0, 1, int(logarithmic(rng, 2, 80))):
             first = int(max(0, time))
-            power = canvas.level(strength * _logarithmic(rng, 4, 80), nchan, length)
+            power = canvas.level(strength * logarithmic(rng, 4, 80), nchan, length)
             canvas.power[first : first + length, low : low + nchan] += np.float32(power)
 
 
 def patches(rng: np.random.Generator, canvas: Canvas, strength: float) -> None:
     """Draw blocks of power: a few of them on the track, too narrow for a burst, others anywhere."""
-    number, on_track = int(_logarithmic(rng, 1, 40)), int(rng.integers(1, 4))
+    number, on_track = int(logarithmic(rng, 1, 40)), int(rng.integers(1, 4))
     for i in range(number):
-        nchan = max(1, round(canvas.nchan * _logarithmic(rng, 0.005, 0.12)))
+        nchan = max(1, round(canvas.nchan * logarithmic(rng, 0.005, 0.12)))
         low = int(rng.integers(0, canvas.nchan - nchan))
-        length = max(1, int(canvas.width * _logarithmic(rng, 0.3, 6)))
+        length = max(1, int(canvas.width * logarithmic(rng, 0.3, 6)))
         first = rng.uniform(0, canvas.nsample)
         if i < on_track:
             first = canvas.track[low + nchan // 2] + canvas.width * rng.uniform(-0.5, 0.5)
-        power = canvas.level(strength * _logarithmic(rng, 8, 150), nchan, length)
+        power = canvas.level(strength * logarithmic(rng, 8, 150), nchan, length)
         begin = max(0, int(first))
         canvas.power[begin : begin + length, low : low + nchan] += np.float32(power)
 
@@ -277,7 +277,7 @@ def _colour(rng: np.random.Generator, nchan: int) -> Doubles:
     elif kind < 0.85:
         spectrum = np.exp(-(((x - rng.uniform(-1, 1)) / rng.uniform(0.2, 1.2)) ** 2))
     else:
-        spectrum = 1 + rng.uniform(0.2, 1) * np.cos(_logarithmic(rng, 2, 60) * x + rng.uniform(0, 6.3))
+        spectrum = 1 + rng.uniform(0.2, 1) * np.cos(logarithmic(rng, 2, 60) * x + rng.uniform(0, 6.3))
     colour: Doubles = spectrum / spectrum.mean()
     return colour
 
@@ -286,7 +286,8 @@ def _sign(rng: np.random.Generator, positive: float = 0.5) -> int:
     return 1 if rng.random() < positive else -1
 
 
-def _logarithmic(rng: np.random.Generator, low: float, high: float) -> float:
+def logarithmic(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is evenly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 

@@ -13,7 +13,7 @@ from darc.science.dispersion import delay_s
 from darc.science.extraction import Detection
 from darc.simulation.signals import Emission, narrow_band, radar
 from darc.simulation.sky import Burst, Pulsar
-from darc.training.disturbances import DISTURBANCES, Canvas
+from darc.training.disturbances import DISTURBANCES, Canvas, logarithmic
 
 #: Most pulses of one train, or slots of one emission, in a piece of data.
 _MANY = 12
@@ -104,19 +104,19 @@ def impulse(rng: np.random.Generator, scene: Scene, strength: float) -> Interfer
 
 
 def _impulse(rng: np.random.Generator, scene: Scene, strength: float) -> Burst:
-    width = max(1, round(_logarithmic(rng, 1e-4, 0.1) / scene.band.tsamp_s))
+    width = max(1, round(logarithmic(rng, 1e-4, 0.1) / scene.band.tsamp_s))
     time_s = scene.start_s + scene.length_s * rng.uniform(-0.05, 1.0)
-    return Burst(float(time_s), 0.0, strength * _logarithmic(rng, 10, 3000), width, None)
+    return Burst(float(time_s), 0.0, strength * logarithmic(rng, 10, 3000), width, None)
 
 
 def zero_dm_pulses(rng: np.random.Generator, scene: Scene, strength: float) -> Interference:
     """Draw a train of pulses that are not dispersed, as of a pulsar in the next room."""
-    period_s = max(_logarithmic(rng, 0.01, 1.0), scene.length_s / _MANY)
+    period_s = max(logarithmic(rng, 0.01, 1.0), scene.length_s / _MANY)
     width = max(1, round(period_s * rng.uniform(0.01, 0.3) / scene.band.tsamp_s))
     pulsar = Pulsar(
         period_s,
         0.0,
-        strength * _logarithmic(rng, 8, 500),
+        strength * logarithmic(rng, 8, 500),
         width_samples=width,
         first_s=float(period_s * rng.random()),
     )
@@ -138,7 +138,7 @@ def narrow(rng: np.random.Generator, scene: Scene, strength: float) -> Interfere
         there = narrow_band(
             freq,
             width,
-            strength * _logarithmic(rng, 0.3, 10),
+            strength * logarithmic(rng, 0.3, 10),
             duration_s=scene.length_s,
             duty=float(rng.choice([1.0, rng.uniform(0.1, 0.9)])),
             slot_s=max(scene.length_s / _MANY, scene.boxcar_s * rng.uniform(0.5, 5)),
@@ -150,14 +150,14 @@ def narrow(rng: np.random.Generator, scene: Scene, strength: float) -> Interfere
 
 def _narrow(rng: np.random.Generator, scene: Scene) -> tuple[float, float]:
     """Draw frequency and width of an emission in MHz."""
-    width = _logarithmic(rng, scene.band.channel_width_mhz, 0.15 * scene.bandwidth_mhz)
+    width = logarithmic(rng, scene.band.channel_width_mhz, 0.15 * scene.bandwidth_mhz)
     return float(scene.low_mhz + scene.bandwidth_mhz * rng.uniform(0.02, 0.98)), width
 
 
 def _level(rng: np.random.Generator, scene: Scene, nchan: float, duration_s: float) -> float:
     """Return the power of an emission that a boxcar of its length finds with some S/N."""
     nsample = max(1.0, duration_s / scene.band.tsamp_s)
-    snr = _logarithmic(rng, 6, 80)
+    snr = logarithmic(rng, 6, 80)
     return float(min(_LEVEL_MAX, snr * (scene.band.nchan / nsample) ** 0.5 / max(1.0, nchan)))
 
 
@@ -165,7 +165,7 @@ def sweeping(rng: np.random.Generator, scene: Scene, strength: float) -> Interfe
     """Draw sweeps on straight lines: one that crosses the detection, or one like it, and a radar's."""
     low, top, bandwidth = scene.low_mhz, scene.band.top_mhz, scene.bandwidth_mhz
     sweep_s = scene.track_s(low) - scene.found.time_s
-    whole_s = sweep_s * _logarithmic(rng, 0.15, 4.0) + scene.boxcar_s
+    whole_s = sweep_s * logarithmic(rng, 0.15, 4.0) + scene.boxcar_s
     first, last = np.sort(rng.uniform(0, 1, 2)) if rng.random() < 0.4 else (0.0, 1.0)
     part, middle = max(last - first, 0.1), (first + last) / 2
     width = min(bandwidth, max(scene.band.channel_width_mhz, bandwidth * scene.boxcar_s / whole_s))
@@ -186,11 +186,11 @@ def _radar(rng: np.random.Generator, scene: Scene, strength: float) -> tuple[Emi
     if rng.random() < 0.5:
         return ()
     start, end = scene.low_mhz + scene.bandwidth_mhz * rng.uniform(0, 1, 2)
-    period_s = max(_logarithmic(rng, 0.05, 1.0), scene.length_s / _MANY)
+    period_s = max(logarithmic(rng, 0.05, 1.0), scene.length_s / _MANY)
     sweeps = radar(
         float(start),
         float(end),
-        strength * _logarithmic(rng, 0.5, 10),
+        strength * logarithmic(rng, 0.5, 10),
         duration_s=scene.length_s,
         first_s=float(period_s * rng.random()),
         period_s=period_s,
@@ -211,10 +211,6 @@ def mixture(rng: np.random.Generator, scene: Scene, strength: float) -> Interfer
     kinds = [name for name in KINDS if name not in ("noise", "mixture")]
     first, second = (KINDS[str(one)][0](rng, scene, strength) for one in rng.choice(kinds, 2, replace=False))
     return first + second
-
-
-def _logarithmic(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 #: What is no burst, and how often it is drawn.

@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from darc.config_files import PACKAGED
+from darc.deaths import DEATHS_MAX
 from darc.errors import DARCError
 from darc.offline.plan import Interrupted
-from darc.offline.unfinished import DEATHS_MAX
 from darc.offline_processing import OfflineProcessing, OfflineProcessingException
 
 END_UNIX = 1000.0

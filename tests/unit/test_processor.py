@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from darc import processor
+from darc.deaths import DEATHS_MAX
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
-from darc.observation_manager import DEATHS_MAX
 from darc.processor import ProcessorException, ProcessorManager
 from darc.simulation.observation import Observation
+from darc.watched_process import UNSEEN
 
 START = datetime(2019, 5, 18, 23, 51, 12, 640_000, tzinfo=UTC)
 
@@ -266,14 +267,12 @@ def test_an_observation_that_processors_die_of_is_left_alone(below_master, obs_c
     assert "is left alone" in caplog.text
 
 
-def test_deaths_of_the_server_that_processes_are_forked_from_are_not_those_of_the_observation(
-    below_master, obs_config, caplog
-):
+def test_ends_that_nobody_saw_are_not_deaths_of_the_observation(below_master, obs_config, caplog):
     manager = below_master()
     manager._handle(start_message(obs_config, resume=False))
     for _ in range(DEATHS_MAX + 1):
         (running,) = manager.observations.values()
-        running.process.exitcode = 255
+        running.process.exitcode = UNSEEN
         manager.do_what_is_due()
     assert len(manager.observations) == 1
     assert "is left alone" not in caplog.text
