@@ -651,7 +651,8 @@ def test_a_dump_that_was_decided_on_and_never_came_here_is_sent(resume, receiver
 
 
 def test_one_that_was_sent_is_not_sent_again_whoever_asks(resume, receivers):
-    for asked_again in (resume(25.0), resume(26.0, decided=False)):
+    for at_s, decided in ((25.0, True), (26.0, False)):
+        asked_again = resume(at_s, decided=decided)
         asked_again._handle(resume.again)
         asked_again._handle({**resume.again, "again": False})
         asked_again.cleanup()
@@ -659,7 +660,8 @@ def test_one_that_was_sent_is_not_sent_again_whoever_asks(resume, receivers):
 
 
 def test_one_whose_data_are_gone_is_told_once(resume, receivers, caplog):
-    for asked_again in (resume(60.0), resume(61.0, decided=False)):
+    for at_s, decided in ((60.0, True), (61.0, False)):
+        asked_again = resume(at_s, decided=decided)
         asked_again._handle(resume.again)
         asked_again.cleanup()
     assert receivers.messages["IQUV"] == []
