@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -13,9 +12,7 @@ from matplotlib.figure import Figure
 
 from darc.processor_tools.pages import STYLE
 from darc.processor_tools.panels import printable
-
-if TYPE_CHECKING:
-    from darc.offline.drift_scan import Scan
+from darc.science.drift_scan import Scan
 
 _TITLE_MAX = 110
 

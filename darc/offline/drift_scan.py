@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +24,7 @@ from darc.offline.work import Work
 from darc.processor_tools.beam_extractor import channels_to_mask
 from darc.science.drift_scan import (
     FluxModel,
-    Transit,
+    Scan,
     band_averages,
     centres,
     fit_transit,
@@ -51,36 +50,6 @@ _logger = logging.getLogger("darc.offline")
 
 class CalibrationError(OfflineError):
     """A drift scan cannot be evaluated."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """A drift scan of one tied-array beam.
-
-    Attributes:
-        tab: the beam; None: the incoherent beam
-        time_s: middle of each time, from the start of the data, (ntime,)
-        freq_mhz: centre of each band, (nband,)
-        power: in counts above the zero level, (ntime, nband)
-        transit: the passage
-        flux_density_jy: of the calibrator, (nband,)
-        sefd_jy: system-equivalent flux density, (nband,)
-        sefd_error_jy: its uncertainty, (nband,)
-    """
-
-    tab: int | None
-    time_s: Doubles
-    freq_mhz: Doubles
-    power: Doubles
-    transit: Transit
-    flux_density_jy: Doubles
-    sefd_jy: Doubles
-    sefd_error_jy: Doubles
-
-    @property
-    def name(self) -> str:
-        """Name of the beam."""
-        return "incoherent beam" if self.tab is None else f"TAB {self.tab:02d}"
 
 
 def steps(work: Work) -> list[Step]:

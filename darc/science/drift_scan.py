@@ -105,6 +105,36 @@ class Transit:
         return sefd, sefd * self.rise_error / rise
 
 
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A drift scan of one tied-array beam.
+
+    Attributes:
+        tab: the beam; None: the incoherent beam
+        time_s: middle of each time, from the start of the data, (ntime,)
+        freq_mhz: centre of each band, (nband,)
+        power: in counts above the zero level, (ntime, nband)
+        transit: the passage
+        flux_density_jy: of the calibrator, (nband,)
+        sefd_jy: system-equivalent flux density, (nband,)
+        sefd_error_jy: its uncertainty, (nband,)
+    """
+
+    tab: int | None
+    time_s: Doubles
+    freq_mhz: Doubles
+    power: Doubles
+    transit: Transit
+    flux_density_jy: Doubles
+    sefd_jy: Doubles
+    sefd_error_jy: Doubles
+
+    @property
+    def name(self) -> str:
+        """Name of the beam."""
+        return "incoherent beam" if self.tab is None else f"TAB {self.tab:02d}"
+
+
 def band_averages(power: Doubles, usable: NDArray[np.bool_], nband: int) -> Doubles:
     """Average channels to bands; those without any usable channel are NaN.
 
