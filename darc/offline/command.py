@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from darc import logs
 from darc.base import observation_label, observation_names
@@ -16,6 +16,7 @@ from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
 from darc.offline.plan import ALL, Account
 from darc.offline.process import local_workers, process
+from darc.offline.progress import Progress
 from darc.offline.work import Work
 
 _logger = logging.getLogger("darc.offline")
@@ -109,39 +110,3 @@ def _summarise(obs_config: dict[str, Any], config: Config) -> bool:
     master.process(obs_config, config, account)
     print("\n".join([f"{label}: complete", *(f"{label}: {problem}" for problem in account.problems)]))
     return not account.problems
-
-
-class Progress:
-    """Shows how far the work on an observation is: one line per step, which counts on a terminal.
-
-    Args:
-        title: name of the observation
-        stream: where to
-    """
-
-    def __init__(self, title: str, stream: TextIO) -> None:
-        self.title, self._stream = title, stream
-        self._counting = stream.isatty()
-        self._line = ""
-
-    def report(self, step: str, done: int, total: int) -> None:
-        """Take note that a part of a step is done; 0 of 0: it begins."""
-        count = f" {done}{f' of {total}' if total else ''}" if done else ""
-        if self._counting:
-            if self._line and done == 0:
-                self._stream.write("\n")
-            line = f"{self.title}: {step}{count}"
-            self._stream.write(f"\r{line:{len(self._line)}}")
-            self._line = line
-        elif not count:
-            self._stream.write(f"{self.title}: {step}\n")
-        self._stream.flush()
-
-    def end(self, how: str, account: Account) -> None:
-        """Say what became of it."""
-        numbers = ", ".join(f"{name} {number}" for name, number in account.numbers.items())
-        self._stream.write("\n" * bool(self._line) + f"{self.title}: {how}: {numbers or 'nothing counted'}\n")
-        for problem in account.problems:
-            self._stream.write(f"{self.title}: {problem}\n")
-        self._stream.flush()
-        self._line = ""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from darc.config import Config
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
-from darc.offline.command import Progress
 from darc.offline.plan import Interrupted, OfflineError
+from darc.offline.progress import Progress
 from darc.offline.work import Work
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from darc.errors import DARCError
 from darc.offline import extract, master
 from darc.offline.classify import first_gpu
 from darc.offline.clusters import find_clusters, grouped, lowest_dm, read_clusters
-from darc.offline.command import Progress, main
+from darc.offline.command import main
 from darc.offline.extract import Outcome, extract_clusters, read_extracted
 from darc.offline.plan import Account, Interrupted, OfflineError
+from darc.offline.progress import Progress
 from darc.offline.work import Mode, Work
 from darc.offline.workers import ThisProcess
 
