@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any
 
+from darc.commands.asking import is_refusal, print_json, refusal, settings_of, timeout_of
 from darc.commands.catalogue import UsageError
-from darc.commands.node import is_refusal, print_json, refusal, settings_of, timeout_of
 from darc.commands.terminal import Cell, style_of, table
 from darc.errors import DARCError
 from darc.network.command_protocol import Reply, Request

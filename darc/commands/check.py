@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-from darc.commands.node import print_json, settings_of, timeout_of
+from darc.commands.asking import print_json, settings_of, timeout_of
 from darc.commands.terminal import Cell, style_of, table
 from darc.installation.findings import Finding, Grade, ok, worst, wrong
 

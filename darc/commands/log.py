@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from darc.commands import node
+from darc.commands import asking
 from darc.commands.catalogue import UsageError
 from darc.commands.terminal import printable
 from darc.errors import DARCError
@@ -28,12 +28,12 @@ def run(options: argparse.Namespace, wait: Callable[[float], None] = time.sleep)
         raise UsageError(f"cannot understand {options.name}: --service {options.service} was given already")
     service = options.name or options.service
     request = Request(command="log", service=None if service == MASTER else service)
-    ask = node.asker(options)
+    ask = asking.asker(options)
 
     def read() -> list[str]:
         reply = ask(request)
-        if node.is_refusal(reply):
-            raise DARCError(node.refusal(request, reply))
+        if asking.is_refusal(reply):
+            raise DARCError(asking.refusal(request, reply))
         return read_log(reply.message)[1]
 
     lines = read()

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from darc.commands.node import settings_of
+from darc.commands.asking import settings_of
 from darc.config_files import default_path, find_config
 from darc.errors import DARCError
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from darc import __version__
-from darc.commands import node
+from darc.commands import asking, node
 from darc.commands.terminal import Cell, Style, printable, style_of, table
 from darc.formats.node_details import (
     NodeDetails,
@@ -40,13 +40,13 @@ def run(options: argparse.Namespace) -> int:
         return node.run(options)
     if options.all_nodes:
         return _all_nodes(options)
-    ask, request = node.asker(options), DETAILS
+    ask, request = asking.asker(options), DETAILS
     reply = ask(request)
     if reply.status == "Error":
         request = STATES
         reply = ask(request)
-    if options.json or node.is_refusal(reply):
-        return node.show(request, Reply(reply.status, with_null(reply.message)), options.json)
+    if options.json or asking.is_refusal(reply):
+        return asking.show(request, Reply(reply.status, with_null(reply.message)), options.json)
     name = options.host or options.node or "this node"
     print(node_text(read_node_details(name, reply.message), style_of(sys.stdout)))
     return 1 if reply.status == "Error" else 0
@@ -58,7 +58,7 @@ def _all_nodes(options: argparse.Namespace) -> int:
     replies = all_nodes.ask_all(options, DETAILS, fallback=STATES)
     code = all_nodes.exit_code(replies)
     if options.json:
-        node.print_json({name: with_null(all_nodes.as_json(reply)) for name, reply in replies.items()})
+        asking.print_json({name: with_null(all_nodes.as_json(reply)) for name, reply in replies.items()})
         return code
     answers: dict[str, NodeDetails | str] = {}
     for name, reply in replies.items():
