@@ -97,17 +97,24 @@ class AMBERListener(DARCBase):
         path, label = Path(fname), observation_label(self.obs_config)
         targets = [q for q in (self.target_queue, self.second_target_queue) if q is not None]
         channels = [Channel(LineReader(path), target) for target in targets]
-        begin, missed = self.monotonic(), False
+        begin, missed, told = self.monotonic(), False, ""
         try:
             for _ in wake_ups(path, event, self.interval):
-                if not path.exists() and not missed and self.monotonic() - begin > self.start_timeout:
-                    missed = True
-                    self.logger.error("no file %s after %g s; still waiting for it", path, self.start_timeout)
-                while not _deliver(channels, label) and not event.wait(FULL_QUEUE_WAIT_S):
-                    pass
+                try:
+                    if not missed and self.monotonic() - begin > self.start_timeout and not path.exists():
+                        missed = True
+                        self.logger.error(
+                            "no file %s after %g s; still waiting for it", path, self.start_timeout
+                        )
+                    while not _deliver(channels, label) and not event.wait(FULL_QUEUE_WAIT_S):
+                        pass
+                except OSError as error:
+                    if told != str(error):
+                        self.logger.error("cannot read %s, tried again: %s", path, error.strerror)
+                    told = str(error)
             self._deliver_rest(channels, label)
         except OSError as error:
-            self.logger.error("cannot follow %s: %s", path, error)
+            self.logger.error("cannot read the end of %s: %s", path, error.strerror)
         finally:
             for channel in channels:
                 channel.reader.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ BLOCK_BYTES = 32 * 1024
 REST_S = 0.001
 #: Most bytes that are read from a file in one go by who has something to catch up with.
 CATCH_UP_BYTES = 256 * 1024
+
+_logger = logging.getLogger("darc.growing_file")
 
 
 class Place(NamedTuple):
@@ -56,8 +59,8 @@ class LineReader:
     """Reads the complete lines of a growing file, once, in blocks.
 
     A line that is only half there is left for later. A file that was replaced is read to its end before the
-    new one is begun; one that was truncated is read again from its first byte. Each consumer has a reader of
-    its own, so that a slow one holds up nobody.
+    new one is begun; one that was truncated is read again from its first byte. After an error it goes on
+    where it was. Each consumer has a reader of its own, so that a slow one holds up nobody.
 
     Args:
         path: file to read; need not exist yet
@@ -67,18 +70,27 @@ class LineReader:
         self.path = Path(path)
         self.restarts = 0
         self._fd: int | None = None
+        self._file: int | None = None
         self._offset = 0
         self._truncations = 0
         self._pending: Block | None = None
 
     def peek(self) -> Block | None:
-        """Return the next block without going beyond it; None: there is no further complete line."""
-        while self._pending is None:
-            if self._fd is None and not self._open():
-                return None
-            self._pending = self._read()
-            if self._pending is None and not self._restarted():
-                return None
+        """Return the next block without going beyond it; None: there is no further complete line.
+
+        Raises:
+            OSError: the file cannot be read now
+        """
+        try:
+            while self._pending is None:
+                if self._fd is None and not self._open():
+                    return None
+                self._pending = self._read()
+                if self._pending is None and not self._restarted():
+                    return None
+        except OSError:
+            self.close()  # what has taken its place is found by opening
+            raise
         return self._pending
 
     def advance(self) -> None:
@@ -94,7 +106,9 @@ class LineReader:
     def _open(self) -> bool:
         with contextlib.suppress(FileNotFoundError):
             self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            self._offset = 0
+            file = os.fstat(self._fd).st_ino
+            if file != self._file:
+                self._file, self._offset, self._truncations = file, 0, 0
         return self._fd is not None
 
     def _read(self) -> Block | None:
@@ -122,7 +136,7 @@ class LineReader:
         if not replaced and not truncated:
             return False
         self.restarts += 1
-        self._truncations = 0 if replaced else self._truncations + 1
+        self._offset, self._truncations = 0, 0 if replaced else self._truncations + 1
         self.close()
         return self._open()
 
@@ -218,19 +232,28 @@ def _lines(data: bytes, most: int) -> tuple[int, list[str]]:
 def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[None]:
     """Yield whenever a file may have more to read, until an event is set.
 
-    The kernel tells when something was written. As that does not reach across network file systems, and as a
-    file may not exist yet, it also yields every `interval_s` seconds. What is written after a look leads to
-    another one, `REST_S` later at the earliest, so that there is no need to read on until nothing comes.
+    The kernel tells when something was written. As that does not reach across network file systems, a file
+    may not exist yet, and the kernel has a limited number of watches, it also yields every `interval_s`
+    seconds. What is written after a look leads to another one, `REST_S` later at the earliest, so that there
+    is no need to read on until nothing comes.
 
     Args:
         path: the file; its folder need not exist yet
         event: ends the iteration, within `interval_s`
         interval_s: longest time in s between two looks
     """
-    with INotify() as notifier:
+    try:
+        notifier = INotify()
+    except OSError as error:  # a user has 128 of them, if nobody changed that
+        _logger.warning("%s is looked at each %g s only: inotify: %s", path, interval_s, error.strerror)
+        while not event.is_set():
+            yield
+            event.wait(interval_s)
+        return
+    with notifier:
         watched: tuple[int, int] | None = None
         while not event.is_set():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 status = path.stat()
                 if (status.st_dev, status.st_ino) != watched:
                     notifier.add_watch(
@@ -240,6 +263,6 @@ def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[
             yield
             event.wait(REST_S)
             if watched is None:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                with contextlib.suppress(OSError):
                     notifier.add_watch(path.parent, flags.CREATE | flags.MOVED_TO)
             notifier.read(timeout=int(interval_s * 1000))

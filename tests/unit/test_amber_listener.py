@@ -234,12 +234,18 @@ def test_a_missing_file_is_told_once_and_still_waited_for(listener, obs_config, 
     assert errors == [f"no file {file_of(obs_config)} after 60 s; still waiting for it"]
 
 
-def test_a_file_that_cannot_be_read_is_told(listener, obs_config, caplog):
+def test_a_file_that_cannot_be_read_is_told_once_and_read_when_it_can(listener, obs_config, monkeypatch):
+    told, errors = threading.Event(), []
+    monkeypatch.setattr(
+        listener.logger, "error", lambda text, *values: told.set() or errors.append(text % values)
+    )
     file_of(obs_config).mkdir()
     listener.start_observation(obs_config, reload=False)
-    for thread in listener._threads:
-        thread.join(PATIENCE_S)
-    assert f"cannot follow {file_of(obs_config)}" in caplog.text
+    assert told.wait(PATIENCE_S)
+    file_of(obs_config).rmdir()
+    append(file_of(obs_config), HEADER)
+    assert take(listener.target_queue, 1) == [HEADER]
+    assert len(errors) == 1 and f"cannot read {file_of(obs_config)}" in errors[0]
 
 
 @pytest.mark.parametrize("key", ["amber_config", "amber_dir"])

@@ -1,5 +1,7 @@
 """Complete lines of a file that another program appends to."""
 
+import errno
+import os
 import threading
 
 import pytest
@@ -117,6 +119,43 @@ def test_lines_come_whole_and_in_order_however_they_are_written(tmp_path_factory
         got += read_all(reader)
     reader.close()
     assert got == lines
+
+
+def test_after_an_error_a_reader_goes_on_where_it_was(path, reader, monkeypatch):
+    append(path, "a\n")
+    assert read_all(reader) == ["a"]
+    append(path, "b\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("darc.growing_file.os.pread", lambda *_: os.read(-1, 1))
+        with pytest.raises(OSError, match="descriptor"):
+            reader.peek()
+    block = reader.peek()
+    assert (block.lines, block.place.begin) == (["b"], 2)
+
+
+def test_what_takes_the_place_of_something_unreadable_is_read_from_its_beginning(path, reader):
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        reader.peek()
+    path.rmdir()
+    append(path, "a\n")
+    assert read_all(reader) == ["a"]
+
+
+# the system gives a user a limited number of watches: without one, AMBER's files have to be read all the same
+@pytest.mark.parametrize("missing", ["INotify", "INotify.add_watch"])
+def test_a_file_that_the_kernel_does_not_watch_is_looked_at_at_intervals(path, monkeypatch, missing):
+    def none_left(*_):
+        raise OSError(errno.ENOSPC, "none left")
+
+    monkeypatch.setattr(f"darc.growing_file.{missing}", none_left)
+    append(path, "a\n")
+    event, looks = threading.Event(), 0
+    for _ in wake_ups(path, event, interval_s=0.001):
+        looks += 1
+        if looks == 3:
+            event.set()
+    assert looks == 3
 
 
 def test_waking_up_ends_with_the_event(path):
