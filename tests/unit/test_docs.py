@@ -2,6 +2,8 @@
 
 import ast
 import re
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,12 @@ def test_a_readme_without_a_place_for_figures_is_refused():
 def test_the_example_of_a_site_file_has_no_mistakes(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert config.check_config(ROOT / "config.yaml") == []
+
+
+def test_every_dependency_has_a_row_that_says_what_it_is_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    required = {re.match(r"[\w-]+", each)[0].lower() for each in wanted} - {"setuptools"}  # for pyymw16
+    text = (blocks.DOCS / "decisions" / "0001-dependencies.md").read_text(encoding="utf-8")
+    rows = ", ".join(re.findall(r"^\| ([\w, -]+) \| \S", text, re.MULTILINE)).lower().split(", ")
+    assert {*rows} - {"package", "---"} == required
