@@ -36,10 +36,11 @@ SWITCHED = "switched"
 _OPEN = (DECIDED, SENDING, WAITS)
 #: Those that count for the limits.
 _COUNTED = (*_OPEN, SENT, UNKNOWN)
-#: Number of events that are remembered, besides those that are open.
+#: Number of events that are remembered, besides those that are open: of those that count and of all others.
 _MAX_EVENTS = 5000
-#: Only the end of the file is read, in bytes: more than a day of an event each 20 s.
-_READ_BYTES = 4 << 20
+#: Only the end of the file is read, in bytes: two hours of an event each second that all beams led to.
+#: Limits count what was sent within an hour, and a VOEvent may wait for an hour.
+_READ_BYTES = 16 << 20
 
 
 class SentLogError(DARCError):
@@ -193,11 +194,14 @@ class SentLog:
             self._forget_the_oldest()
 
     def _forget_the_oldest(self) -> None:
-        settled = [key for key, outcome in self._outcomes.items() if outcome not in _OPEN]
-        for key in settled[:-_MAX_EVENTS]:
-            for identity in self._events.pop(key).items:
-                self._identities.pop(identity, None)
-            del self._outcomes[key]
+        settled = [item for item in self._outcomes.items() if item[1] not in _OPEN]
+        # apart from each other: refusals must not push out what counts
+        for counted in (True, False):
+            keys = [key for key, outcome in settled if (outcome in _COUNTED) == counted]
+            for key in keys[:-_MAX_EVENTS]:
+                for identity in self._events.pop(key).items:
+                    self._identities.pop(identity, None)
+                del self._outcomes[key]
 
     # --- reading -------------------------------------------------------------------------------------------
 

@@ -109,6 +109,29 @@ def test_months_of_events_take_a_limited_memory_and_stay_in_the_file(path, monke
     assert len(lines(path)) == 31
 
 
+# the limits count what was sent within an hour, however much was refused meanwhile
+def test_refusals_do_not_push_out_of_memory_what_was_sent(path, monkeypatch):
+    monkeypatch.setattr("darc.sent_log._MAX_EVENTS", 5)
+    log = SentLog(path)
+    for number in range(3):
+        log.write(event(unix=float(number)), sent_log.SENT, 0.0)
+    for _ in range(30):
+        log.write(event(), sent_log.REFUSED, 0.0)
+    assert log.times() == [0.0, 1.0, 2.0]
+    assert len(log.identities()) <= 1 and len(log._outcomes) <= 11
+
+
+def test_an_hour_of_refusals_of_all_beams_is_read_after_a_restart(path):
+    wordy = {"dm": 400.0} | {f"key{number}": 1.23456789012345 for number in range(30)}
+    log = SentLog(path)
+    log.write(event(unix=1.0), sent_log.SENT, 1.0)
+    refused = Event.new(2.0, False, {"packet": "99a0"}, wordy, [f"{number:016x}" for number in range(40)])
+    log.write(refused, sent_log.REFUSED, 2.0, "10 within the last hour, max_per_hour is 10")
+    with path.open("a") as stream:
+        stream.write(f"{json.dumps(lines(path)[-1])}\n" * 3600)
+    assert SentLog(path).times() == [1.0]
+
+
 def test_of_a_long_file_only_the_end_is_read(path, monkeypatch):
     monkeypatch.setattr("darc.sent_log._READ_BYTES", 2000)
     log = SentLog(path)
