@@ -216,6 +216,8 @@ def _locked(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:  # a file system without locks: nobody can be waited for
+        _logger.warning("it is not known whether a predecessor still decides: %s", error.strerror)
     return True
 
 

@@ -145,6 +145,10 @@ class ItemSpool:
         except BlockingIOError:
             os.close(lock)
             return False
+        except OSError as error:  # a file system without locks
+            os.close(lock)
+            self._logger.error("%s: nobody is kept from sending, too: %s", self._name, error.strerror)
+            return True
         self._lock = lock
         return True
 

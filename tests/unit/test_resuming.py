@@ -1,5 +1,6 @@
 """Decisions are the same, each made once, however often the listener and the clustering are killed."""
 
+import errno
 import json
 import queue
 from datetime import UTC, datetime
@@ -380,6 +381,21 @@ def test_a_state_that_cannot_be_written_stops_nobody_and_is_told_once(node, capl
         node.settle()
     assert len(node.outcome()["iquv"]) == 2
     assert caplog.text.count("decisions are not written down") == 1
+
+
+def test_a_file_system_without_locks_costs_the_waiting_only(node, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    node = node()
+    monkeypatch.setattr("darc.decisions.fcntl.flock", no_locks)
+    node.start_clustering()
+    for batch in (10, 20):
+        burst(node, batch)
+        node.settle()
+    node.service._log.close()
+    node.start_clustering()
+    assert len(node.service._log.before.rows) == 2
 
 
 # services of a master that was killed end by themselves, after the next master may have started

@@ -1,5 +1,6 @@
 """Items on disk while they wait."""
 
+import errno
 import logging
 import threading
 
@@ -84,6 +85,17 @@ def test_one_process_at_a_time_sends_what_others_left(spool):
     waiter.join()
     assert not first.claim(wait=False)
     second.release()
+
+
+def test_on_a_file_system_without_locks_items_are_sent_all_the_same(spool, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("darc.network.item_spool.fcntl.flock", no_locks)
+    only = spool()
+    assert only.claim(wait=False)
+    only.release()
+    assert "No locks available" in caplog.text
 
 
 def test_nobody_else_can_read_them(spool, tmp_path):
