@@ -300,8 +300,7 @@ class DADATrigger(DARCBase):
         expires = self.clock() + self.instrument.ring_buffer_s
         message = _Message(_key(stokes, event), stokes, event, self.host, self._port(stokes), expires)
         if self._journal is not None:
-            # a power cut would take the data along
-            self._journal.intend("dump", message.key, asdict(message), durable=False)
+            self._journal.intend("dump", message.key, asdict(message))
         return message
 
     def _outbox(self, stokes: str) -> Outbox[_Message]:

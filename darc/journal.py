@@ -5,8 +5,8 @@ written afterwards. An intent without an outcome is *open*: whoever did it died 
 depends on who was to receive it. The latest keys with an outcome are known, too: what somebody asks for a
 second time need not be done again.
 
-The file has a line of JSON for each. Intents are on disk before `intend` returns, also after a power cut;
-outcomes are not waited for, so that a power cut may open an intent again. A line that was written in part is
+The file has a line of JSON for each. It outlives its process, but the disk is not waited for: a power cut
+would take along the data of the ring buffer, which the intents are about. A line that was written in part is
 passed over. A disk that takes nothing stops nobody: that is logged once, and the journal goes on in memory.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,14 +67,13 @@ class Journal:
         if self.path.exists():
             self._rewrite()
 
-    def intend(self, kind: str, key: str, content: dict[str, Any], *, durable: bool = True) -> None:
+    def intend(self, kind: str, key: str, content: dict[str, Any]) -> None:
         """Write down what is about to be done; it takes the place of an open intent with the same key.
 
         Args:
             kind: what it is
             key: identifies it
             content: what is needed to do it, of plain values
-            durable: wait for the disk; else it outlives this process, but maybe not a power cut
 
         Raises:
             TypeError: the content has other values
@@ -84,14 +82,14 @@ class Journal:
         line = json.dumps({"intent": asdict(intent)})
         with self._lock:
             self._open[key] = intent
-            self._append(line, durable)
+            self._append(line)
 
     def settle(self, key: str, outcome: str) -> None:
         """Write down what came of an intent; nothing happens if none with this key is open."""
         with self._lock:
             if self._open.pop(key, None) is not None:
                 self._remember(key, outcome)
-                self._append(_outcome_line(key, outcome), durable=False)
+                self._append(_outcome_line(key, outcome))
 
     def knows(self, key: str) -> bool:
         """Return whether something was intended under this key, as far as that is remembered."""
@@ -120,8 +118,8 @@ class Journal:
         try:
             entry = json.loads(line)
             if "settled" in entry:
-                self._open.pop(entry["settled"], None)
                 self._remember(entry["settled"], entry["outcome"])
+                self._open.pop(entry["settled"], None)
             else:
                 intent = Intent(**entry["intent"])
                 self._open.pop(intent.key, None)
@@ -136,7 +134,7 @@ class Journal:
         while len(self._settled) > MEMORY:
             del self._settled[next(iter(self._settled))]
 
-    def _append(self, line: str, durable: bool) -> None:
+    def _append(self, line: str) -> None:
         if self._failing:
             self._rewrite()
             return
@@ -146,8 +144,6 @@ class Journal:
             with self.path.open("ab", buffering=0) as stream:
                 if stream.write(data) < len(data):
                     raise OSError(0, "the disk took only a part")
-                if durable:
-                    os.fsync(stream.fileno())
         except OSError as error:
             self._fails(error.strerror)
             return

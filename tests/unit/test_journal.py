@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -57,6 +57,14 @@ def test_a_line_that_was_written_in_part_costs_only_itself(
     assert [intent.key for intent in Journal(path).open_intents()] == ["a", "c"]
 
 
+def test_lines_that_are_damaged_are_counted_in_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Journal(path).intend("iquv", "a", {})
+    with path.open("a") as stream:
+        stream.write('no JSON\n{"settled": "a"}\n')
+    assert [intent.key for intent in Journal(path).open_intents()] == ["a"]
+    assert ": 2 lines passed over" in caplog.text
+
+
 @settings(max_examples=30)
 @given(st.binary(max_size=200))
 def test_a_file_of_anything_is_survived(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
@@ -98,6 +106,7 @@ def test_a_disk_that_takes_nothing_stops_nobody_and_is_named_once(
     journal = Journal(path)
     path.parent.write_text("a file where the folder should be")
     journal.intend("iquv", "a", {})
+    assert len(caplog.records) == 1
     journal.intend("iquv", "b", {})
     assert [intent.key for intent in journal.open_intents()] == ["a", "b"]
     assert len(caplog.records) == 1
@@ -106,22 +115,27 @@ def test_a_disk_that_takes_nothing_stops_nobody_and_is_named_once(
     assert [intent.key for intent in Journal(path).open_intents()] == ["a", "b", "c"]
 
 
-def test_a_write_that_failed_half_way_does_not_damage_what_follows(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_failed_half_way_does_not_damage_what_follows(path: Path) -> None:
     journal = Journal(path)
     journal.intend("iquv", "a", {})
-
-    def fail(_: Any) -> None:
-        with path.open("ab") as stream:
-            stream.write(b'{"intent": {"ki')
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", fail)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 15, limits[1]))
+    try:
         journal.intend("iquv", "b", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes().endswith(b'\n{"intent": {"ki')
     journal.intend("iquv", "c", {})
     assert [intent.key for intent in Journal(path).open_intents()] == ["a", "b", "c"]
+
+
+def test_lines_are_added_to_the_file_which_is_not_written_anew_each_time(path: Path) -> None:
+    journal = Journal(path)
+    journal.intend("iquv", "a", {})
+    file = path.stat().st_ino
+    journal.intend("iquv", "b", {})
+    journal.settle("a", "sent")
+    assert path.stat().st_ino == file
 
 
 def test_threads_share_it(path: Path) -> None:
