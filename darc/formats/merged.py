@@ -11,11 +11,15 @@
 
 The names of these that are stored, and that of the last one, are configuration. Candidates are in the order
 in which they are given. Data are written and read block by block: memory does not grow with their number.
+
+HDF5 ends the process (SIGSEGV) when it closes a file whose last parts the disk had no room for. So the room
+for each block is taken before HDF5 writes it, and a full disk is an error like any other.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +36,8 @@ from darc.formats.files import written_aside
 
 #: Candidates that are written or read together.
 BLOCK = 64
+#: Room that is taken beside the data of a block, in bytes: for headers, and the index of the blocks.
+_REST_BYTES = 2**20
 
 #: What h5py raises on contents that make no sense.
 _H5PY_ERRORS = (
@@ -91,21 +97,28 @@ def write(
     Raises:
         MergedError: it cannot be written, or a candidate has another shape; says which
     """
-    with written_aside(path, MergedError) as aside, h5py.File(aside, "w") as file:
-        layout: dict[str, tuple[tuple[int, ...], str]] = {
-            "data_freq_time": (shapes[0], "<f4"),
-            "data_dm_time": (shapes[1], "<f4"),
-            "params": ((5,), "<f8"),
-            "tab" if tied_array else "sb": ((), "<i4"),
-        }
-        for name, (shape, dtype) in layout.items():
-            if name in keys:
-                file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(BLOCK, *shape))
-        number, rest = 0, iter(candidates)
-        while block := list(islice(rest, BLOCK)):
-            _append(file, number, _block(block, shapes, number))
-            number += len(block)
-        file.create_dataset(skipped[0], data=np.array([skipped[1]], "<i8"))
+    layout: dict[str, tuple[tuple[int, ...], str]] = {
+        "data_freq_time": (shapes[0], "<f4"),
+        "data_dm_time": (shapes[1], "<f4"),
+        "params": ((5,), "<f8"),
+        "tab" if tied_array else "sb": ((), "<i4"),
+    }
+    with written_aside(path, MergedError) as aside:
+        with h5py.File(aside, "w") as file:
+            _take_room(file, 0)
+            for name, (shape, dtype) in layout.items():
+                if name in keys:
+                    chunks, most = (BLOCK, *shape), (None, *shape)
+                    file.create_dataset(name, (0, *shape), dtype, maxshape=most, chunks=chunks)
+            number, rest = 0, iter(candidates)
+            while block := list(islice(rest, BLOCK)):
+                _take_room(file, sum(math.prod(each.chunks) * each.dtype.itemsize for each in file.values()))
+                _append(file, number, _block(block, shapes, number))
+                number += len(block)
+            file.create_dataset(skipped[0], data=np.array([skipped[1]], "<i8"))
+            file.flush()
+            size = file.id.get_filesize()
+        os.truncate(aside, size)
     return number
 
 
@@ -122,6 +135,16 @@ def _block(candidates: list[Candidate], shapes: tuple[tuple[int, int], tuple[int
         np.array([(one.snr, one.dm, one.downsamp, one.toa_s, one.tsamp_s) for one in candidates]),
         np.array([one.sb for one in candidates], np.int32),
     )
+
+
+def _take_room(file: h5py.File, data_bytes: int) -> None:
+    """Have the disk keep room for data that will be written next, and for what HDF5 adds to them.
+
+    Raises:
+        OSError: there is none
+    """
+    with Path(file.filename).open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, file.id.get_filesize() + data_bytes + _REST_BYTES)
 
 
 def _append(file: h5py.File, start: int, block: Block) -> None:

@@ -1,5 +1,8 @@
 """All candidates in one file: written and read block by block, complete or not at all."""
 
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -96,7 +99,33 @@ def test_what_is_no_such_file_is_refused_by_name(tmp_path, content):
         list(read_blocks(path))
 
 
-def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MergedError, match="cannot be written"):
         write_all(tmp_path / "file" / "x.hdf5", 1)
+
+
+# HDF5 ended the whole process when it closed a file that the disk had no room for
+@pytest.mark.parametrize("limit", [10_000, 5_000_000])
+def test_a_full_disk_is_an_error_and_nothing_is_left(tmp_path, limit):
+    code = (
+        "import resource\n"
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from darc.formats import merged\n"
+        "from darc.formats.candidate import Candidate\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "data = np.random.default_rng(0).normal(size=(64, 64)).astype('f4')\n"
+        "one = Candidate(data, data, np.arange(64.0), 1e-3, 5, 100.0, 20.0, 3.0, 4, 100.0, 20.0, 3.0, 4)\n"
+        "try:\n"
+        "    merged.write(Path('x.hdf5'), [one] * 200, ((64, 64), (64, 64)), keys=['data_freq_time',\n"
+        "        'data_dm_time', 'params', 'sb'], skipped=('n', 0))\n"
+        "except merged.MergedError as error:\n"
+        "    print(error)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("x.hdf5: cannot be written: ")
+    assert list(tmp_path.iterdir()) == []
