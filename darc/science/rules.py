@@ -111,23 +111,21 @@ class Rules:
             return _PULSAR
         if not self._has_own_limits(name):
             return Limits(snr_min=self.thresh_lofar["snr_min"], width_max=self.thresh_lofar["width_max"])
+        if closed := self._wrong_beam(name):
+            return Limits(closed=closed)
         override = self.thresh_lofar_override
-        allowed = override.get("cb")
-        allowed = allowed if isinstance(allowed, list | tuple | None) else [allowed]
-        if allowed and self.beam not in allowed:
-            beams = ", ".join(str(beam) for beam in allowed)
-            return Limits(closed=f"beam {self.beam} is not among those that trigger on {name} ({beams})")
         return Limits(snr_min=override["snr_min"], width_max=override["width_max"])
 
     def lofar_new(self, dm_gal: float) -> Limits:
         """Return what LOFAR and VOEvents ask of a new source, which depends on the observed one."""
         if self.source_kind == "pulsar":
             return _PULSAR
-        override = self.thresh_lofar_override
-        if self._has_own_limits(self.source_name) and not override.get("trigger_on_new_sources"):
-            return Limits(
-                closed=f"no new sources in observations of {self.observed_name or self.source_name}"
-            )
+        if self._has_own_limits(self.source_name):
+            name = self.observed_name or self.source_name
+            if closed := self._wrong_beam(name):
+                return Limits(closed=closed)
+            if not self.thresh_lofar_override.get("trigger_on_new_sources"):
+                return Limits(closed=f"no new sources in observations of {name}")
         thresh = self.thresh_lofar
         return Limits(
             snr_min=thresh["snr_min"],
@@ -138,3 +136,12 @@ class Rules:
 
     def _has_own_limits(self, name: str | None) -> bool:
         return not {name, self.observed_name}.isdisjoint(self.lofar_trigger_sources)
+
+    def _wrong_beam(self, name: str | None) -> str:
+        """Return why nothing is sent in this beam when a source with limits of its own is observed."""
+        allowed = self.thresh_lofar_override.get("cb")
+        allowed = allowed if isinstance(allowed, list | tuple | None) else [allowed]
+        if not allowed or self.beam in allowed:
+            return ""
+        beams = ", ".join(str(beam) for beam in allowed)
+        return f"beam {self.beam} is not among those that trigger on {name} ({beams})"

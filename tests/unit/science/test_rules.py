@@ -158,6 +158,13 @@ def test_only_the_given_beams_send(cb, closed):
     assert bool(known.lofar.closed) == closed
 
 
+@pytest.mark.parametrize("name", ["R1", "field"])
+def test_other_beams_send_no_new_sources_either(name):
+    observed = replace(UNKNOWN, observed_name=name) if name == "field" else REPEATER
+    *_, new = groups(listed(observed, name, cb=[0, 1], trigger_on_new_sources=True))
+    assert new.lofar.closed == f"beam 3 is not among those that trigger on {name} (0, 1)"
+
+
 def test_the_reason_names_the_beams():
     known, _ = groups(listed(REPEATER, "R1", cb=[0, 1]))
     assert known.lofar.closed == "beam 3 is not among those that trigger on R1 (0, 1)"
