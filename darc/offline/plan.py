@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,9 @@ from darc.formats.files import read_text, shown, write_complete
 
 #: Largest mark that is read, in bytes.
 _MARK_BYTES_MAX = 2**20
+
+#: Most problems of a step that are told; all are in the log. The master node reads summaries of 64 KiB.
+PROBLEMS_MAX = 20
 
 #: Asked for again, this means all steps.
 ALL = "all"
@@ -46,6 +49,13 @@ class Done:
 
     numbers: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = ()
+
+    def told(self) -> Done:
+        """Return the same with the first of many problems."""
+        more = len(self.problems) - PROBLEMS_MAX
+        if more <= 0:
+            return self
+        return replace(self, problems=[*self.problems[:PROBLEMS_MAX], f"and {more} more, see the log"])
 
 
 class Reporter(Protocol):
@@ -169,7 +179,7 @@ def _carry_out(step: Step, account: Account) -> None:
     account.report(step.name, 0, 0)
     try:
         done = step.run(account)
-        write_complete(step.mark, json.dumps(asdict(done), indent=1) + "\n", OfflineError)
+        write_complete(step.mark, json.dumps(asdict(done.told()), indent=1) + "\n", OfflineError)
     except (DARCError, OSError) as error:
         _logger.error("%s: failed: %s", step.name, error)
         account.failed.append(step.name)
@@ -178,7 +188,7 @@ def _carry_out(step: Step, account: Account) -> None:
     for problem in done.problems:
         _logger.error("%s: %s", step.name, problem)
     _logger.info("%s: done %s", step.name, dict(done.numbers) or "")
-    account.take(step.name, done)
+    account.take(step.name, done.told())
 
 
 def _remove(paths: Sequence[Path]) -> None:

@@ -2,7 +2,17 @@
 
 import pytest
 
-from darc.offline.plan import ALL, Account, Done, Interrupted, OfflineError, Step, carry_out, to_do
+from darc.offline.plan import (
+    ALL,
+    PROBLEMS_MAX,
+    Account,
+    Done,
+    Interrupted,
+    OfflineError,
+    Step,
+    carry_out,
+    to_do,
+)
 
 
 class Chain:
@@ -118,3 +128,16 @@ def test_a_damaged_mark_is_an_error_that_says_what_to_do(chain, mark):
     (chain.folder / "a.json").write_text(mark)
     with pytest.raises(OfflineError, match=r"a\.json: damaged.*remove it"):
         chain.carry_out()
+
+
+# a summary that told of each damaged candidate was larger than what the master node reads
+def test_of_many_problems_the_first_are_told_and_all_are_in_the_log(tmp_path, caplog):
+    many = Done(problems=[f"file {number} is damaged" for number in range(3000)])
+    steps = [Step("a", lambda account: many, tmp_path / "a.json")]
+    first, second = Account(), Account()
+    carry_out(steps, first)
+    carry_out(steps, second)
+    assert len(first.problems) == PROBLEMS_MAX + 1 and first.problems == second.problems
+    assert first.problems[0] == "a: file 0 is damaged"
+    assert first.problems[-1] == f"a: and {3000 - PROBLEMS_MAX} more, see the log"
+    assert "a: file 2999 is damaged" in caplog.text
