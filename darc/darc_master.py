@@ -21,7 +21,14 @@ from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.log_rotation import LogRotation
-from darc.master_commands import WATCHING, DARCMasterException, attribute_named, attribute_of, invalid
+from darc.master_commands import (
+    RELOADED,
+    WATCHING,
+    DARCMasterException,
+    attribute_named,
+    attribute_of,
+    invalid,
+)
 from darc.master_commands import switched_service as switched
 from darc.network.authentication import gate_of
 from darc.network.command_protocol import PROVEN_COMMANDS, Reply, Request, parse_request
@@ -103,6 +110,8 @@ class DARCMaster:
         ):
             where = (self.node, self.host_type, *server.address)
             self.logger.info("DARC %s, node %s, role %s, commands on %s:%d", __version__, *where)
+            if self.host_type == "unknown":
+                self.logger.warning("no services: this host is none of the nodes; see nodes, or --node NAME")
             threads = {"the command port": lambda: server.alive, "the watcher": lambda: self.supervisor.alive}
             who, book = f"{self.host_type} node {self.node}", self._observing.book
             wellbeing = Wellbeing(self._notifier, who, self.supervisor, book, threads)
@@ -248,7 +257,7 @@ class DARCMaster:
         self._load_config()
         self.supervisor.config = self.config
         self._observing.configure(self.config)
-        return "Success", "configuration read again; command port and services change when the master starts"
+        return "Success", RELOADED
 
     def _pushed(self, word: str, content: str) -> Result:
         """Check a configuration that was pushed, or make it that of this node."""

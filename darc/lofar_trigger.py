@@ -88,7 +88,10 @@ class LOFARTrigger(TriggerService):
         """Return the packet of a checked trigger, in hexadecimal and decoded."""
         _, content = self.make_event(trigger)
         packet = " ".join(re.findall("..", content["packet"]))
-        return f"to {content['receiver']} (UDP)\n{packet}\n{content['says']}"
+        whom = f"{content['receiver']} (UDP)"
+        if not self.lofar_host:
+            whom = "nobody: lofar_trigger.lofar_host is not configured"
+        return f"to {whom}\n{packet}\n{content['says']}"
 
     def transmit(self, event: Event) -> str:
         """Send a packet to LOFAR.

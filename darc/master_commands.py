@@ -11,6 +11,11 @@ from darc.errors import DARCError
 SWITCHES = {"lofar": "lofar_trigger", "voevent": "voevent_generator"}
 #: Commands by which a node is watched: always served, and too frequent and long for the log.
 WATCHING = ("details", "log")
+#: Answer to `reload`, which operators of a night take at its word.
+RELOADED = (
+    "configuration read again by the master; services read it when an observation starts or they are "
+    "restarted, the command port and the list of services change when the master starts"
+)
 
 
 class DARCMasterException(DARCError):  # noqa: N818 (documented name)

@@ -96,7 +96,10 @@ class VOEventGenerator(TriggerService):
         document = self._document(trigger)
         voevent.validate(document)
         valid = "the document is valid (VOEvent 2.0)"
-        return f"to {self.broker_host}:{self.broker_port} (VTP)\n{document.decode().strip()}\n{valid}"
+        whom = f"{self.broker_host}:{self.broker_port} (VTP)"
+        if not self.broker_host:
+            whom = "nobody: voevent_generator.broker_host is not configured"
+        return f"to {whom}\n{document.decode().strip()}\n{valid}"
 
     def transmit(self, event: Event) -> str:
         """Send a stored document to the broker.

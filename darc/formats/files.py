@@ -46,7 +46,8 @@ def read_bytes(path: Path, max_bytes: int, error_class: type[DARCError]) -> byte
     """
     try:
         if not path.is_file():  # opening a FIFO would wait for its writer
-            raise error_class(f"{path}: there is no such file; check the path")
+            there = "is no file" if path.exists() else "there is no such file"
+            raise error_class(f"{path}: {there}; check the path")
         with path.open("rb") as stream:
             content = stream.read(max_bytes + 1)
     except OSError as error:

@@ -559,6 +559,7 @@ def test_a_host_that_is_no_node_answers_and_runs_nothing(node):
     stranger = node(darc_master={"port": number}, nodes={"workers": []})
     assert stranger.port("status") == ("Success", {"observations": {}})
     assert stranger.port.get("host_type") == "unknown"
+    assert "this host is none of the nodes" in " ".join(stranger.port("log")[1]["lines"])
     assert stranger.port("start", "dada_trigger") == (
         "Error",
         {"error": "Invalid service: dada_trigger does not run on this unknown node"},

@@ -17,11 +17,12 @@ TRIGGER = (
 def show(tmp_path, capsys):
     (tmp_path / "trigger.yaml").write_text(TRIGGER)
 
-    def show(receiver, file=tmp_path / "trigger.yaml", **settings):
+    def show(receiver, file=tmp_path / "trigger.yaml", hosts=("lofar", "broker"), **settings):
         lines = "".join(f"  {key}: {value}\n" for key, value in settings.items())
         (tmp_path / "site.yaml").write_text(
             f"darc_master: {{state_dir: {tmp_path}/state}}\n"
-            f"lofar_trigger:\n  lofar_host: lofar\n{lines}voevent_generator:\n  broker_host: broker\n{lines}"
+            f"lofar_trigger:\n  lofar_host: {hosts[0]}\n{lines}"
+            f"voevent_generator:\n  broker_host: {hosts[1]}\n{lines}"
         )
         code = main(["--site-config", str(tmp_path / "site.yaml"), "show-trigger", receiver, str(file)])
         output = capsys.readouterr()
@@ -45,6 +46,15 @@ def test_the_document_is_shown_and_validated(show):
     assert lines[0] == "to broker:8098 (VTP)"
     assert any('role="test"' in line for line in lines)
     assert lines[-2:] == ["the document is valid (VOEvent 2.0)", "would be sent"]
+
+
+@pytest.mark.parametrize(
+    ("receiver", "missing"),
+    [("lofar", "lofar_trigger.lofar_host"), ("voevent", "voevent_generator.broker_host")],
+)
+def test_a_receiver_that_is_not_configured_is_named(show, receiver, missing):
+    code, lines = show(receiver, hosts=("null", "null"))
+    assert code == 0 and lines[0] == f"to nobody: {missing} is not configured"
 
 
 def test_the_limits_count_for_what_is_no_test(show, tmp_path):

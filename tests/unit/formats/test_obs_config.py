@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "binary.parset").write_bytes(b"a = \xff\n")
     for name, reason in (
         ("none.parset", "no such file"),
-        ("folder.parset", "no such file"),
+        ("folder.parset", "is no file"),
         ("binary.parset", "UTF-8"),
     ):
         with pytest.raises(ParsetError, match=f"{name}: .*{reason}"):
