@@ -11,6 +11,7 @@ from astropy.time import Time, TimeDelta
 
 from darc.definitions import Instrument
 from darc.formats.trigger import IMPORTANCE, NEW_SOURCE, SEMI_AXIS_ARCMIN, DumpTrigger
+from darc.formats.utc import parse_utc, unix_ms
 from darc.science.dispersion import delay_s
 from darc.science.radiometer import peak_flux_density_jy
 from darc.science.selection import Verdict
@@ -100,3 +101,15 @@ def master_item(verdict: Verdict, context: Context, arrival: Time, pointing: Sky
         "arrived": context.arrived_unix,
         **context.sys_params,
     }
+
+
+def useful_until(item: Mapping[str, Any], max_age_s: float, freq_mhz: float | None = None) -> float:
+    """Return until when in unix s an item for the master node is of use.
+
+    Args:
+        item: the item
+        max_age_s: for how long after the arrival of its burst, in s
+        freq_mhz: frequency of that arrival in MHz; None: the centre of the band
+    """
+    delay = 0.0 if freq_mhz is None else float(delay_s(item["dm"], freq_mhz, item["nu_GHz"] * 1e3))
+    return unix_ms(parse_utc(item["utc"])) / 1e3 + delay + max_age_s

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
 from darc import metrics
-from darc.alerts import Context
+from darc.alerts import Context, useful_until
 from darc.amber_rows import RowIntake, trigger_files
 from darc.base import UNNAMED, MessageQueue, observation_label
 from darc.beam_service import BeamService
@@ -348,4 +350,14 @@ class AMBERClustering(BeamService):
     def _handover(self) -> Handover:
         """Return what hands over to the queues that this object's attributes are now."""
         on_master = {"lofar": self.lofar_queue, "voevent": self.vo_queue}
-        return Handover(self.target_queue, on_master, self.logger, self.clock)
+        return Handover(self.target_queue, on_master, self.logger, self.clock, self._latest())
+
+    def _latest(self) -> dict[str, Callable[[Mapping[str, Any]], float]]:
+        """Return until when items are of use: one who catches up may find them long after their bursts."""
+        if not self.resume:
+            return {}
+        lofar, voevent = self.config.lofar_trigger, self.config.voevent_generator
+        return {
+            "lofar": partial(useful_until, max_age_s=lofar.max_trigger_age, freq_mhz=lofar.lofar_freq),
+            "voevent": partial(useful_until, max_age_s=voevent.max_trigger_age),
+        }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from astropy.coordinates import SkyCoord
@@ -31,12 +32,15 @@ class Handover:
         on_master: queues of the master node by kind, `lofar` and `voevent`; None: not connected
         logger: where to log
         clock: time in unix s
+        latest: until when in unix s an item for the master node is of use, by kind; all that are not named
+            are of use whenever they are found
     """
 
     dada: MessageQueue | None
     on_master: Mapping[str, MessageQueue | RemoteQueue | None]
     logger: logging.Logger
     clock: Callable[[], float]
+    latest: Mapping[str, Callable[[Mapping[str, Any]], float]] = field(default_factory=dict)
 
     def messages(
         self, selection: Selection, context: Context, pointing_at: Callable[[Time], SkyCoord | None]
@@ -53,8 +57,17 @@ class Handover:
             messages["iquv"] = iquv_message(selection.iquv, context)
         if selection.lofar is not None:
             item = self._item(selection.lofar, context, pointing_at)
-            messages |= {"lofar": item, "voevent": item} if item else {}
+            messages |= {name.lower(): item for name in ON_MASTER if item and self._is_of_use(name, item)}
         return messages
+
+    def _is_of_use(self, name: str, item: dict[str, Any]) -> bool:
+        """Return whether an item has been found in time for its receiver; log that it has not."""
+        kind = name.lower()
+        late_s = self.clock() - self.latest[kind](item) if kind in self.latest else -inf
+        if late_s > 0:
+            self._lost(kind)
+            self.logger.error("%s trigger not sent, too late by %.0f s: %s", name, late_s, item)
+        return late_s <= 0
 
     def _item(
         self, verdict: Verdict, context: Context, pointing_at: Callable[[Time], SkyCoord | None]

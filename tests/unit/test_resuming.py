@@ -272,6 +272,21 @@ def test_a_death_between_deciding_and_sending_repeats_all_but_lofar(node, monkey
     assert not any(node.outcome().values())
 
 
+# who catches up after a long time must not freeze LOFAR's buffers, which the burst has left
+@pytest.mark.parametrize(("away_s", "told"), [(30, ["lofar", "voevent"]), (250, ["voevent"]), (4000, [])])
+def test_what_is_found_too_late_for_its_receiver_is_dropped_and_said(node, caplog, away_s, told):
+    node = node()
+    node.service._log.close()
+    node.write(1, 10, [(400.0, 25.0)])
+    node.now += 10 + away_s
+    node.start_clustering()
+    node.settle()
+    outcome = node.outcome()
+    assert [kind for kind in ("lofar", "voevent") if outcome[kind]] == told
+    assert len(outcome["iquv"]) == 1
+    assert ("LOFAR trigger not sent, too late" in caplog.text) == ("lofar" not in told)
+
+
 # what waits in a queue of the node ends with it
 def test_all_recent_dumps_are_asked_for_again_by_who_follows_as_they_may_have_been_in_a_queue(node):
     node = node()
