@@ -122,6 +122,9 @@ def claimed(path: Path) -> Iterator[BinaryIO | None]:
         except BlockingIOError:
             yield None
             return
+        except OSError:  # a file system without locks: sent twice rather than never
+            yield file
+            return
         try:
             # between opening and locking another process may have sent it, or written it anew
             yield file if _is_at(path, file) else None

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import errno
 import fcntl
 import os
 from email.message import EmailMessage
@@ -148,6 +149,19 @@ def test_a_mail_is_claimed_once_at_a_time(folder: MailFolder) -> None:
         assert first is not None and second is None
     with claimed(path) as third:
         assert third is not None
+
+
+def test_a_mail_on_a_file_system_without_locks_is_sent_all_the_same(
+    folder: MailFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    folder.add(SpooledMail.of(message()))
+    monkeypatch.setattr("darc.network.spool.fcntl.flock", no_locks)
+    (path,) = folder.waiting()
+    with claimed(path) as file:
+        assert file is not None
 
 
 def test_a_process_that_was_forked_meanwhile_does_not_keep_a_mail_claimed(folder: MailFolder) -> None:
