@@ -62,6 +62,7 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
     yield from others.nodes(config, timeout_s)
     yield from others.mail(config)
     yield from others.broker(config)
+    yield from others.lofar(config)
 
 
 def _print(found: Iterable[Finding]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace, ask: Callable[[str], str] = input) -> int:
         raise DARCError(f"{path} is there already: --force replaces it and keeps it as {path.name}.previous")
     given = {name: getattr(options, name) for name, _, _ in QUESTIONS}
     if not any(given.values()) and sys.stdin.isatty():
-        given = {name: _answer(ask, question, default) for name, question, default in QUESTIONS}
+        given = _answers(ask)
     site = _site(given)
     config = _write(path, site)
     print(f"wrote {path}")
@@ -58,9 +59,51 @@ def _default() -> Path:
     return default_path()
 
 
+def _answers(ask: Callable[[str], str]) -> dict[str, str | None]:
+    """Ask for everything, and again for what cannot be: a slip costs one question, not all of them.
+
+    Raises:
+        DARCError: nobody answers any more
+    """
+    given: dict[str, str | None] = dict.fromkeys(name for name, _, _ in QUESTIONS)
+    for name, question, default in QUESTIONS:
+        while True:
+            given[name] = _answer(ask, question, default.format(host=host_name()))
+            try:
+                _check(_site(given))
+            except DARCError as error:
+                print(f"  {error}")
+            else:
+                break
+    return given
+
+
 def _answer(ask: Callable[[str], str], question: str, default: str) -> str:
-    default = default.format(host=host_name())
-    return ask(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+    try:
+        return ask(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+    except EOFError as error:
+        raise DARCError("no more answers: nothing was written") from error
+
+
+def _check(site: Site) -> None:
+    """Look for mistakes in what a site told.
+
+    Raises:
+        DARCError: something cannot be
+    """
+    from darc.installation.site_file import site_file  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(site_file(site), encoding="utf-8")
+        _refuse_mistakes(path)
+
+
+def _refuse_mistakes(path: Path) -> None:
+    from darc.config import check_config  # noqa: PLC0415 (loads pydantic)
+
+    if problems := check_config(path):
+        raise ConfigError(*(f"{problem.key} = {problem.value}: {problem.allowed}" for problem in problems))
 
 
 def _site(given: dict[str, str | None]) -> Site:
@@ -98,16 +141,13 @@ def _write(path: Path, site: Site) -> Config:
     Raises:
         ConfigError: something that was told cannot be
     """
-    from darc.config import check_config, load_config  # noqa: PLC0415 (loads pydantic)
+    from darc.config import load_config  # noqa: PLC0415 (loads pydantic)
     from darc.formats.files import written_aside  # noqa: PLC0415
     from darc.installation.site_file import site_file  # noqa: PLC0415
 
     with written_aside(path, DARCError, durable=True) as aside:
         aside.write_text(site_file(site), encoding="utf-8")
-        if problems := check_config(aside):
-            raise ConfigError(
-                *(f"{problem.key} = {problem.value}: {problem.allowed}" for problem in problems)
-            )
+        _refuse_mistakes(aside)
         if path.exists():
             path.replace(path.with_name(f"{path.name}.previous"))
     return load_config(path)

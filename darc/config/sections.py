@@ -32,6 +32,7 @@ from darc.config.types import (
     MailAddress,
     MailAddresses,
     NetworkOrHost,
+    NodeName,
     NotNegative,
     Number,
     Port,
@@ -72,7 +73,7 @@ InstrumentSection = Annotated[Instrument, _Overrides]
 class Node(Section):
     """A node: where its command port is reached, and what it sets differently from the other nodes."""
 
-    name: Text
+    name: NodeName
     address: Text
     port: Port
     config: dict[str, Any] = Field(default_factory=dict, repr=False)  # may hold keys

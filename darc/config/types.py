@@ -130,6 +130,12 @@ IvornPart: TypeAlias = Annotated[
     Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._~-]*\z"),
     Allowed("letters, digits and . _ ~ - only, such as nl.astron"),
 ]
+#: what a host may be called, and what may stand in the path of a file
+NodeName: TypeAlias = Annotated[
+    str,
+    Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\z"),
+    Allowed("a name of letters, digits and . _ - only, such as arts001"),
+]
 #: one line, so that nothing can be added to the header of a mail
 MailAddress: TypeAlias = Annotated[
     str, Field(pattern=r"\A[^\s,@]+(@[^\s,@]+)?\z"), Allowed("a mail address, such as observer@example.org")

@@ -42,6 +42,8 @@ def nodes(config: Config, timeout_s: float) -> Iterator[Finding]:
     if config.role == "worker":
         wanted = [config.nodes.master] if config.nodes.master else []
     others = {node.name: (node.address, node.port) for node in wanted if node.name != own}
+    if config.role == "master" and not config.nodes.workers:
+        yield warning("nodes", "no worker nodes: nodes.workers lists them, one per compound beam")
     if not others:
         return
     begun = time.time()
@@ -124,11 +126,28 @@ def broker(config: Config) -> Iterator[Finding]:
     except CONNECTION_ERRORS as error:
         yield wrong("VOEvent broker", f"{where}: {explain(error)}; see voevent_generator.broker_host")
     else:
-        test = " (events are tests)" if settings.test else ""
-        sent = (
-            "are sent after the start" if settings.send_events else "are not sent until `darc voevent_enable`"
-        )
-        yield ok("VOEvent broker", f"{where} listens; events {sent}{test}")
+        sent = _sent("events", settings.send_events, "voevent", settings.test)
+        yield ok("VOEvent broker", f"{where} listens; {sent}")
+
+
+def lofar(config: Config) -> Iterator[Finding]:
+    """Check that the host that triggers go to has an address; nothing is sent, and LOFAR does not answer."""
+    settings = config.lofar_trigger
+    if "lofar_trigger" not in config.services or settings.lofar_host is None:
+        return
+    where = f"{settings.lofar_host}:{settings.lofar_port} (UDP)"
+    try:
+        socket.getaddrinfo(settings.lofar_host, settings.lofar_port, type=socket.SOCK_DGRAM)
+    except CONNECTION_ERRORS as error:
+        yield wrong("LOFAR", f"{where}: {explain(error)}; see lofar_trigger.lofar_host")
+    else:
+        yield ok("LOFAR", f"{where}; {_sent('triggers', settings.send_events, 'lofar', settings.test)}")
+
+
+def _sent(what: str, send: bool, system: str, test: bool) -> str:
+    """Say whether events are sent."""
+    sent = "are sent after the start" if send else f"are not sent until `darc {system}_enable`"
+    return f"{what} {sent}{' (events are tests)' if test else ''}"
 
 
 def reachable(config: Config) -> Iterator[Finding]:

@@ -350,6 +350,8 @@ def test_services_follow_from_role_and_mode(site, mode, node, services):
         ("{workers: {a: 3, b: 3}}", "its own beam, but 3"),
         ("{workers: [{name: a, beam: 0, address: h}, {name: b, beam: 1, address: h}]}", "but h:51000"),
         ("{workers: {a: 39, b: 40}}", "b has beam 40: beams are 0 to 39"),
+        ("{master: {name: ../a}}", "letters, digits and . _ - only"),
+        ("{workers: {a b: 3}}", "letters, digits and . _ - only"),
     ],
 )
 def test_nodes_that_cannot_be_told_apart_or_do_not_exist_are_refused(refused, nodes, reason):

@@ -9,6 +9,7 @@ import pytest
 from darc import config_files, control
 from darc.commands import check, init
 from darc.config import check_config, load_config
+from darc.errors import DARCError
 from darc.installation import files, host, others
 from darc.installation.findings import ok, warning, wrong
 
@@ -65,6 +66,7 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(home, capsys):
     [
         ("--mail-to x@@y", "processor_master.email_settings.to"),
         ("--workers a,a", "every node has its own name"),
+        ("--workers arts001;arts002", "letters, digits and . _ - only"),
         ("--workers a:99", "beams are 0 to"),
         ("--data-dir relative", "has to be a path"),
         ("--mail-server h:p", "mail.port"),
@@ -77,23 +79,55 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(home, capsys, options,
     assert not (home / "darc" / "config.yaml").exists() and keys(home) == {}
 
 
-def test_on_a_terminal_it_asks(home, monkeypatch, capsys):
-    answers = {"Name of the master": "", "Worker nodes": "w1,w2", "Mail addresses": "a@b, c@d"}
+@pytest.fixture
+def answered(monkeypatch):
+    """Run `darc init` on a terminal, with answers by the beginning of the question; return what was asked."""
     monkeypatch.setattr(init.sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    asked = []
 
-    def ask(question):
-        asked.append(question)
-        return next((answer for start, answer in answers.items() if question.startswith(start)), "")
+    def answered(**answers):
+        asked = []
 
-    options = SimpleNamespace(file=None, site_config=None, force=False)
-    for name, _, _ in init.QUESTIONS:
-        setattr(options, name, None)
-    assert init.run(options, ask) == 0
+        def ask(question):
+            asked.append(question)
+            given = next((given for start, given in answers.items() if question.startswith(start)), [])
+            return given.pop(0) if given else ""
+
+        options = SimpleNamespace(file=None, site_config=None, force=False)
+        for name, _, _ in init.QUESTIONS:
+            setattr(options, name, None)
+        assert init.run(options, ask) == 0
+        return asked
+
+    return answered
+
+
+def test_on_a_terminal_it_asks(answered):
+    asked = answered(Worker=["w1,w2"], Mail=["", "a@b, c@d"])
     config = load_config()
     assert config.role == "master" and [node.name for node in config.nodes.workers] == ["w1", "w2"]
     assert list(config.processor_master.email_settings.to) == ["a@b", "c@d"]
     assert "Name of the master node [arts041]: " in asked
+
+
+def test_an_answer_that_cannot_be_is_asked_for_again_and_no_other(answered, capsys):
+    asked = answered(
+        Worker=["arts041", "w9-w1", "w1"], Addresses=["w2=10.0.0.2", "w1=10.0.0.1"], What=["fast", "offline"]
+    )
+    config = load_config()
+    assert [(node.name, node.address) for node in config.nodes.workers] == [("w1", "10.0.0.1")]
+    assert config.darc_master.mode == "offline"
+    assert len(asked) == len(init.QUESTIONS) + 4
+    told = capsys.readouterr().out
+    assert "every node has its own name" in told and "one of mixed" in told
+
+
+def test_answers_that_end_write_nothing(answered, home):
+    def nobody(question):
+        raise EOFError
+
+    with pytest.raises(DARCError, match="nothing was written"):
+        init._answers(nobody)
+    assert not (home / "darc").exists()
 
 
 # --- check
@@ -105,7 +139,7 @@ def quick(monkeypatch):
     for module, names in (
         (host, ["folders", "ports"]),
         (files, ["keys", "tables", "models", "galaxy", "earth", "programs"]),
-        (others, ["reachable", "nodes", "mail", "broker"]),
+        (others, ["reachable", "nodes", "mail", "broker", "lofar"]),
     ):
         for name in names:
             monkeypatch.setattr(module, name, lambda *_: [])
@@ -156,7 +190,7 @@ def test_everything_is_checked(monkeypatch, quick):
     run("init --master arts041")
     options = SimpleNamespace(site_config=None, node=None, timeout=None)
     assert len(list(check.findings(options))) == 2
-    assert len(called) == len(set(called)) == 13
+    assert len(called) == len(set(called)) == 14
 
 
 # --- install-service

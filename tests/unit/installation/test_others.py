@@ -1,5 +1,7 @@
 """What is found of other nodes, the mail server and the broker. Nobody is asked."""
 
+import socket
+
 import pytest
 import yaml
 
@@ -21,7 +23,7 @@ def config(tmp_path, monkeypatch):
 
     def load(node="m", **sections):
         nodes = {"master": {"name": "m", "address": "10.0.0.1"}, "workers": {"w": 0, "v": 1}}
-        (tmp_path / "site.yaml").write_text(yaml.safe_dump({"nodes": nodes, **sections}))
+        (tmp_path / "site.yaml").write_text(yaml.safe_dump({"nodes": nodes} | sections))
         return load_config(tmp_path / "site.yaml", node)
 
     return load
@@ -61,6 +63,24 @@ def test_the_master_node_asks_all_and_a_worker_the_master_node(config, monkeypat
     for node in ("m", "w"):
         list(others.nodes(config(node), 1.0))
     assert asked == [["v", "w"], ["m"]]
+
+
+def test_a_cluster_without_worker_nodes_may_be_meant_so(config):
+    (found,) = others.nodes(config(nodes={"master": {"name": "m"}}), 1.0)
+    assert found.grade is WARNING and "nodes.workers" in found.text
+
+
+def test_a_host_of_lofar_that_nobody_knows_is_wrong(config, monkeypatch):
+    def look_up(host, *_, **__):
+        if host != "lofar.example.org":
+            raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(others.socket, "getaddrinfo", look_up)
+    assert list(others.lofar(config())) == []
+    (known,) = others.lofar(config(lofar_trigger={"lofar_host": "lofar.example.org"}))
+    assert known.grade is OK and "`darc lofar_enable`" in known.text and "tests" in known.text
+    (unknown,) = others.lofar(config(lofar_trigger={"lofar_host": "lofr.example.org", "send_events": True}))
+    assert unknown.grade is WRONG and "lofar_trigger.lofar_host" in unknown.text
 
 
 def test_a_command_port_for_this_host_only_is_wrong_in_a_cluster(config):
