@@ -54,6 +54,12 @@ class _Context(logging.Filter):
 _context = _Context("darc")
 
 
+class _TextFormatter(logging.Formatter):
+    """Makes a line for people; in UTC, as all other times, whatever the zone of the node."""
+
+    converter = staticmethod(time.gmtime)
+
+
 class _JSONFormatter(logging.Formatter):
     """Makes a line an object that programs read; what is not known is null."""
 
@@ -144,7 +150,7 @@ def set_up_logging(
             ) from error
     _context.service, _context.node, _context.subject = service, node, _Subject()
     handler.addFilter(_context)
-    handler.setFormatter(_JSONFormatter() if format == "json" else logging.Formatter(FORMAT, DATE_FORMAT))
+    handler.setFormatter(_JSONFormatter() if format == "json" else _TextFormatter(FORMAT, DATE_FORMAT))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)

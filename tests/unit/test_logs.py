@@ -4,7 +4,8 @@ import json
 import logging
 import re
 import threading
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -52,6 +53,24 @@ def test_a_line_says_when_how_grave_and_who(tmp_path):
     logging.getLogger("anything").warning("no %s", "file")
     (line,) = lines(tmp_path / "a" / "b.log")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} WARNING amber_listener: no file", line)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """A site whose clock is set back by an hour in autumn."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_a_line_has_the_time_in_utc_wherever_the_site_is(tmp_path, elsewhere):
+    logs.set_up_logging("processor", tmp_path / "log")
+    logging.getLogger("anything").error("a line")
+    (line,) = lines(tmp_path / "log")
+    apart = datetime.fromisoformat(line.split()[0]) - datetime.now(UTC).replace(tzinfo=None)
+    assert abs(apart) < timedelta(minutes=30)
 
 
 def test_lines_of_an_observation_name_it(tmp_path):
