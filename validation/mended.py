@@ -23,7 +23,7 @@ class Mended:
 
 MENDED = (
     Mended(
-        "Fixed windows of DM and time split a burst at their edges, and batches at theirs: on average 1.9 "
+        "Fixed windows of DM and time split a burst at their edges, and batches at theirs: on average 2.4 "
         "groups for a burst of S/N 10 to 100; a burst beside a brighter signal in the same box was lost",
         "`clustering.method: linked`; triggers at the end of a batch wait for the next",
         "`tests/unit/science/test_linked_clustering.py`, `test_batch_borders.py`",

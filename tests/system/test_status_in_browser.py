@@ -142,7 +142,7 @@ def test_what_is_written_anew_appears_without_loading_the_page_again(look, websi
 def test_a_page_that_nobody_writes_any_more_says_that_it_is_old(look, website):
     page = look()
     website.publish(age_s=600.0)
-    page.locator("#old").get_by_text("This page is old: nothing new since 10 min.").wait_for()
+    page.locator("#old").get_by_text("This page is old: nothing new for 10 min.").wait_for()
     website.publish()
     page.locator("#old").wait_for(state="hidden")
 

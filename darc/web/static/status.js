@@ -37,7 +37,7 @@ function check() {
   document.body.classList.toggle("is-old", old);
   banner.hidden = !old;
   if (old) {
-    const text = `This page is old: nothing new since ${span(age)}. Either the status website does not write it any more, or it cannot be reached.`;
+    const text = `This page is old: nothing new for ${span(age)}. Either the status website does not write it any more, or it cannot be reached.`;
     if (banner.textContent !== text) banner.textContent = text;
   }
 }
