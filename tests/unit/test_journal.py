@@ -130,12 +130,24 @@ def test_a_write_that_failed_half_way_does_not_damage_what_follows(path: Path) -
 
 
 def test_lines_are_added_to_the_file_which_is_not_written_anew_each_time(path: Path) -> None:
+    Journal(path).intend("iquv", "a", {})
     journal = Journal(path)
-    journal.intend("iquv", "a", {})
     file = path.stat().st_ino
     journal.intend("iquv", "b", {})
     journal.settle("a", "sent")
     assert path.stat().st_ino == file
+
+
+def test_one_that_has_much_that_is_open_is_seldom_written_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONG_BYTES", 1000)
+    journal = Journal(path)
+    anew = []
+    monkeypatch.setattr(module, "write_complete", lambda *_, **__: anew.append(path))
+    for number in range(100):
+        journal.intend("iquv", str(number), {})
+    assert len(anew) == 3
 
 
 def test_threads_share_it(path: Path) -> None:

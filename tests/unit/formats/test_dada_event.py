@@ -158,7 +158,7 @@ def test_an_observation_of_unknown_length_has_no_end():
     assert window(1e5, 56.8, obs_duration_s=None)[1] > 1e5
 
 
-@pytest.mark.parametrize("time_s", [303.0, -1.0, nan, inf])
+@pytest.mark.parametrize("time_s", [302.048, 303.0, -1.0, nan, inf])
 def test_a_trigger_outside_the_observation_is_refused(time_s):
     with pytest.raises(DadaEventError, match="outside the observation"):
         window(time_s, 56.8)

@@ -253,6 +253,15 @@ def test_others_are_refused_with_the_folders_also_to_clients_of_this_host(folder
         )
 
 
+def test_a_refusal_says_where_a_link_leads(folder) -> None:
+    for path, leads in (("allowed/link/a", True), ("private/a", False)):
+        with pytest.raises(RefusedError) as refusal:
+            Gate(payload_dirs=[folder / "allowed"]).admit(
+                replace(START, payload=f"{folder}/{path}"), "127.0.0.1", ""
+            )
+        assert ("which leads to" in str(refusal.value)) is leads
+
+
 def test_without_configured_folders_only_clients_of_this_host_may_name_files(gate, key_file) -> None:
     gate.admit(START, "127.0.0.1", "")
     with pytest.raises(RefusedError, match="payload_dirs does not say"):

@@ -69,6 +69,11 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(protocol, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [2**64 - 1, -(2**63)])
+def test_integers_of_64_bits_are_plain(number):
+    assert plain_data.plain_copy(number) == number
+
+
 @pytest.mark.parametrize(
     "item",
     [

@@ -59,6 +59,13 @@ def test_only_the_end_of_a_batch_waits_for_the_next(borders):
     assert borders.deadline is None
 
 
+# of the smear of bright bursts, the widest boxcars find only part
+@pytest.mark.parametrize(("widths_before", "waits"), [(4.9, 1), (5.1, 0)])
+def test_a_trigger_waits_if_the_batch_ends_within_five_of_its_widths(borders, widths_before, waits):
+    start_s = BORDER_S - widths_before * 100 * ARTS.tsamp_s
+    assert len(borders.take(batch(2, trigger(start_s, width=100.0)), 100.0)) == 1 - waits
+
+
 def test_what_waits_can_be_had_when_there_is_no_next_batch(borders):
     borders.take(batch(2, trigger(BORDER_S - 0.001)), 100.0)
     assert len(borders.release()) == 1

@@ -164,6 +164,11 @@ def test_groups_are_ordered_by_time_and_name_their_row():
     assert clusters.index.tolist() == [3, 2, 0]
 
 
+def test_groups_at_the_same_time_are_ordered_by_dm():
+    clusters = cluster([trigger(dm=900.0, snr=9.0), trigger(dm=20.0, snr=30.0), trigger(dm=300.0, snr=20.0)])
+    assert clusters.dm.tolist() == [20.0, 300.0, 900.0]
+
+
 def test_each_group_has_its_own_count():
     # box order (time window, then DM) differs from the order in time
     rows = [trigger(dm=900.0, time=0.1), trigger(dm=20.0, time=0.2), trigger(dm=21.0, time=0.2, snr=9.0)]

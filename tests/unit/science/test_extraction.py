@@ -342,6 +342,14 @@ def test_downsampling_before_dedispersion_is_a_quarter_of_the_smearing():
     assert plan(Detection(56.8, 10.0, 1), band, PLAIN).predownsampling == 1
 
 
+@pytest.mark.parametrize(("width", "margin"), [(1, 128), (100, 800)])
+def test_window_has_an_eighth_more_on_either_side_and_at_least_128_samples(width, margin):
+    todo = plan(Detection(0.0, 10.0, width), DOWN, replace(PLAIN, dm_halfrange=0.0, ndm=1))
+    middle = round(10.0 / TSAMP + width / 2)
+    stored = 64 * width
+    assert (todo.start, todo.downsampling) == (middle - stored // 2 - margin, width)
+
+
 def test_shift_at_the_end_keeps_the_length_of_the_window():
     free = plan(Detection(100.0, 5.0, 10), DOWN, PLAIN)
     moved = plan(Detection(100.0, 5.0, 10), DOWN, PLAIN, free.stop - 100)

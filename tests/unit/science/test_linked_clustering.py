@@ -5,12 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darc.definitions import ARTS
 from darc.science.clustering import cluster
-from darc.science.linked_clustering import CROWD
+from darc.science.dispersion import delay_s
+from darc.science.linked_clustering import CROWD, EARLIER, linked_groups
 from darc.simulation.amber import Amber
 from darc.simulation.sky import Burst, RfiStorm, Sky
 
 MS = 1 / 0.08192  # samples
+#: Delay over the band for each unit of DM.
+TOP_MHZ = ARTS.top_freq_mhz(ARTS.min_freq_mhz)
+SWEEP_S = delay_s(1.0, TOP_MHZ - ARTS.bandwidth_mhz, TOP_MHZ)
 
 
 def rows_of(*bursts, duration_s=8.0, storms=(), seed=1):
@@ -63,6 +68,38 @@ def test_a_trigger_too_bright_for_the_smeared_pulse_is_another_burst():
     pulse, arm = trigger(dm=500.0, snr=30.0, time=1.0), trigger(dm=600.0, time=0.95)
     assert len(linked([pulse, arm])) == 2
     assert len(linked([trigger(dm=500.0, snr=1000.0, time=1.0), arm])) == 1
+
+
+# AMBER's trial DMs are up to 2.5 pc/cm3 apart: so close, a trigger is the same burst however bright it is
+@pytest.mark.parametrize(("apart", "ngroup"), [(0.95, 1), (1.05, 2)])
+def test_triggers_3_units_and_2_per_cent_apart_in_dm_are_one_burst(apart, ngroup):
+    dm_offset = apart * (3.0 + 0.02 * 500.0)
+    # both agree in the middle of the delay over the band
+    other = trigger(dm=500.0 + dm_offset, snr=29.0, time=1.0 - dm_offset * SWEEP_S / 2)
+    assert len(linked([trigger(dm=500.0, snr=30.0, time=1.0), other])) == ngroup
+
+
+# 100 units of DM smear a pulse over 0.1 s: earlier for a DM that is too high, from where it is to that time
+@pytest.mark.parametrize(
+    ("dm", "offset_s", "ngroup"),
+    [(600.0, -0.105, 1), (600.0, -0.115, 2), (600.0, 0.005, 1), (600.0, 0.015, 2),
+     (400.0, 0.105, 1), (400.0, 0.115, 2), (400.0, -0.005, 1), (400.0, -0.015, 2)],
+)  # fmt: skip
+def test_a_trigger_at_another_dm_belongs_to_the_pulse_where_that_is_smeared_to(dm, offset_s, ngroup):
+    arm = trigger(dm=dm, snr=8.0, time=1.0 + offset_s)
+    assert len(linked([trigger(dm=500.0, snr=1000.0, time=1.0), arm])) == ngroup
+
+
+def test_each_trigger_gets_the_column_of_the_brightest_one_of_its_group():
+    rows = np.array([trigger(snr=9.0), trigger(snr=30.0), trigger(time=5.0), trigger(time=9.0)])
+    found = linked_groups(rows.T, np.array([0, 0, 1, 2]), rows[3:].T, ARTS)
+    assert found.tolist() == [1, 1, 2, EARLIER]
+
+
+def test_a_crowded_box_takes_in_nothing_of_the_next_one():
+    crowd = [trigger(dm=300.0, snr=30.0, time=time) for time in (0.05, 0.2, 0.35)]
+    rest, beside = trigger(dm=300.0, snr=9.0, time=0.45), trigger(dm=500.0, snr=9.0, time=0.3)
+    assert linked([*crowd, rest, beside]).snr.tolist() == [30.0, 30.0, 9.0, 30.0]
 
 
 def test_interference_makes_no_more_groups_than_can_be_looked_at():
