@@ -103,13 +103,14 @@ def master_item(verdict: Verdict, context: Context, arrival: Time, pointing: Sky
     }
 
 
-def useful_until(item: Mapping[str, Any], max_age_s: float, freq_mhz: float | None = None) -> float:
-    """Return until when in unix s an item for the master node is of use.
+def lateness_s(item: Mapping[str, Any], now: float, max_age_s: float, freq_mhz: float | None = None) -> float:
+    """Return by how much in s an item for the master node is too late; negative if it is in time.
 
     Args:
         item: the item
-        max_age_s: for how long after the arrival of its burst, in s
+        now: unix s
+        max_age_s: how long after the arrival of its burst it is of use, in s
         freq_mhz: frequency of that arrival in MHz; None: the centre of the band
     """
     delay = 0.0 if freq_mhz is None else float(delay_s(item["dm"], freq_mhz, item["nu_GHz"] * 1e3))
-    return unix_ms(parse_utc(item["utc"])) / 1e3 + delay + max_age_s
+    return now - (unix_ms(parse_utc(item["utc"])) / 1e3 + delay) - max_age_s

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
 from darc import metrics
-from darc.alerts import Context, useful_until
+from darc.alerts import Context, lateness_s
 from darc.amber_rows import RowIntake, trigger_files
 from darc.base import UNNAMED, MessageQueue, observation_label
 from darc.beam_service import BeamService
@@ -137,6 +136,7 @@ class AMBERClustering(BeamService):
         self._intake = None
         super().start_observation(obs_config, reload)
         self._connect()
+        self._joined_unix = self.clock() - self.monotonic()
         self.know(obs_config)
         self._log = DecisionLog(self._log_path(), observation_label(obs_config), bool(self.resume))
         before = self._log.before
@@ -350,14 +350,15 @@ class AMBERClustering(BeamService):
     def _handover(self) -> Handover:
         """Return what hands over to the queues that this object's attributes are now."""
         on_master = {"lofar": self.lofar_queue, "voevent": self.vo_queue}
-        return Handover(self.target_queue, on_master, self.logger, self.clock, self._latest())
+        return Handover(self.target_queue, on_master, self.logger, self.clock, self._lateness_s())
 
-    def _latest(self) -> dict[str, Callable[[Mapping[str, Any]], float]]:
-        """Return until when items are of use: one who catches up may find them long after their bursts."""
-        if not self.resume:
+    def _lateness_s(self) -> dict[str, Callable[[Mapping[str, Any]], float]]:
+        """Tell how late items are: who reads AMBER's files from their beginning may find old bursts there."""
+        if self.resume is None:  # whoever calls may work on old data
             return {}
+        now = self._joined_unix + self.monotonic()  # not the clock, which may have been set
         lofar, voevent = self.config.lofar_trigger, self.config.voevent_generator
         return {
-            "lofar": partial(useful_until, max_age_s=lofar.max_trigger_age, freq_mhz=lofar.lofar_freq),
-            "voevent": partial(useful_until, max_age_s=voevent.max_trigger_age),
+            "lofar": lambda item: lateness_s(item, now, lofar.max_trigger_age, lofar.lofar_freq),
+            "voevent": lambda item: lateness_s(item, now, voevent.max_trigger_age),
         }

@@ -32,15 +32,15 @@ class Handover:
         on_master: queues of the master node by kind, `lofar` and `voevent`; None: not connected
         logger: where to log
         clock: time in unix s
-        latest: until when in unix s an item for the master node is of use, by kind; all that are not named
-            are of use whenever they are found
+        lateness_s: tells by how much in s an item for the master node is too late to be of use, by kind;
+            those of other kinds never are
     """
 
     dada: MessageQueue | None
     on_master: Mapping[str, MessageQueue | RemoteQueue | None]
     logger: logging.Logger
     clock: Callable[[], float]
-    latest: Mapping[str, Callable[[Mapping[str, Any]], float]] = field(default_factory=dict)
+    lateness_s: Mapping[str, Callable[[Mapping[str, Any]], float]] = field(default_factory=dict)
 
     def messages(
         self, selection: Selection, context: Context, pointing_at: Callable[[Time], SkyCoord | None]
@@ -63,7 +63,7 @@ class Handover:
     def _is_of_use(self, name: str, item: dict[str, Any]) -> bool:
         """Return whether an item has been found in time for its receiver; log that it has not."""
         kind = name.lower()
-        late_s = self.clock() - self.latest[kind](item) if kind in self.latest else -inf
+        late_s = self.lateness_s[kind](item) if kind in self.lateness_s else -inf
         if late_s > 0:
             self._lost(kind)
             self.logger.error("%s trigger not sent, too late by %.0f s: %s", name, late_s, item)

@@ -273,13 +273,15 @@ def test_a_death_between_deciding_and_sending_repeats_all_but_lofar(node, monkey
 
 
 # who catches up after a long time must not freeze LOFAR's buffers, which the burst has left
+@pytest.mark.parametrize("resume", [True, False])
 @pytest.mark.parametrize(("away_s", "told"), [(30, ["lofar", "voevent"]), (250, ["voevent"]), (4000, [])])
-def test_what_is_found_too_late_for_its_receiver_is_dropped_and_said(node, caplog, away_s, told):
+def test_what_is_found_too_late_for_its_receiver_is_dropped_and_said(node, caplog, away_s, told, resume):
     node = node()
     node.service._log.close()
     node.write(1, 10, [(400.0, 25.0)])
     node.now += 10 + away_s
-    node.start_clustering()
+    node.start_clustering(resume)
+    node.listen(1)
     node.settle()
     outcome = node.outcome()
     assert [kind for kind in ("lofar", "voevent") if outcome[kind]] == told
