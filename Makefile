@@ -46,7 +46,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 docs: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html $(ARGS)
 	@echo "docs/_build/html/index.html"
 
@@ -94,5 +94,6 @@ $(ENVIRONMENT):
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml setup.py $(wildcard bin/*)
 	@# an old pip complains about packages of others that have no pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ymw16,demo,test]'
+	@# a new pip shows setuptools' warning about folders named like the package in a box of stars
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ymw16,demo,test]'
 	@touch $@
