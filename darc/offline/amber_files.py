@@ -23,8 +23,8 @@ def merge_amber_files(work: Work, account: Account) -> Done:
         OfflineError: there is no file, or the merged one cannot be written
     """
     contents: list[bytes] = []
-    problems: list[str] = []
-    for path in trigger_files(work):
+    files, problems = trigger_files(work)
+    for path in files:
         account.check()
         try:
             contents.append(read_bytes(path, AMBER_BYTES_MAX, OfflineError))
@@ -39,21 +39,28 @@ def merge_amber_files(work: Work, account: Account) -> Done:
     return Done(problems=problems)
 
 
-def trigger_files(work: Work) -> list[Path]:
-    """Return the files that AMBER should have written, or those it has, if its settings cannot be read.
+def trigger_files(work: Work) -> tuple[list[Path], list[str]]:
+    """Return the files that AMBER should have written, and no problem.
+
+    If its settings cannot be read, return the files that are there, and why.
 
     Raises:
         OfflineError: the observation's configuration does not say where they are
     """
-    obs_config, name = work.beam.obs_config, f"CB{work.beam.beam:02d}_step"
-    if not obs_config.get("amber_dir"):
-        raise OfflineError("the observation's configuration has no key 'amber_dir'")
-    folder = Path(str(obs_config["amber_dir"]))
+    folder, name = Path(_setting(work, "amber_dir")), f"CB{work.beam.beam:02d}_step"
     try:
-        number = count_instances(obs_config.get("amber_config", ""))
-    except DARCError:
-        return sorted(folder.glob(f"{name}*.trigger"))
-    return [folder / f"{name}{step}.trigger" for step in range(1, number + 1)]
+        number = count_instances(_setting(work, "amber_config"))
+    except DARCError as error:
+        there = sorted(folder.glob(f"{name}*.trigger"))
+        return there, [f"how many files AMBER should have written is not known: {error}"]
+    return [folder / f"{name}{step}.trigger" for step in range(1, number + 1)], []
+
+
+def _setting(work: Work, key: str) -> str:
+    value = work.beam.obs_config.get(key)
+    if not value:
+        raise OfflineError(f"the observation's configuration has no key {key!r}")
+    return str(value)
 
 
 def merged(contents: Iterable[bytes]) -> bytes:

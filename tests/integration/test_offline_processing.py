@@ -397,6 +397,11 @@ def one_instance_missing(observed):
     return "amber: .*step1.trigger: there is no such file"
 
 
+def no_amber_settings(observed):
+    observed.obs_config["amber_config"] = "/nowhere/amber.conf"
+    return "amber: how many files AMBER should have written is not known: /nowhere/amber.conf: "
+
+
 def no_parset(observed):
     (observed.output.parents[2] / "controller" / "parset" / "darc_master.parset").unlink()
     config = yaml.safe_load(observed.config.read_text())
@@ -421,7 +426,16 @@ def no_time(observed):
 
 @pytest.mark.parametrize(
     "spoil",
-    [broken_filterbanks, other_geometry, no_triggers, one_instance_missing, no_parset, no_model, no_time],
+    [
+        broken_filterbanks,
+        other_geometry,
+        no_triggers,
+        one_instance_missing,
+        no_amber_settings,
+        no_parset,
+        no_model,
+        no_time,
+    ],
 )
 def test_what_is_wrong_is_named_in_log_and_summary_and_the_rest_goes_on(observe, spoil, caplog):
     observed = observe()
