@@ -100,7 +100,11 @@ class EventSender:
         Raises:
             SentLogError: it could not be written down, and is not sent
         """
-        self._events.write(event, sent_log.DECIDED, self._clock())
+        try:
+            self._events.write(event, sent_log.DECIDED, self._clock())
+        except SentLogError:
+            metrics.note_trigger(self._kind, metrics.FAILED, self._clock())
+            raise
         self._count(1)
         self._sender.put(event)
 

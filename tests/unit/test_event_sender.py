@@ -4,10 +4,11 @@ import logging
 
 import pytest
 
+from darc import metrics
 from darc.errors import DARCError
 from darc.event_sender import EventSender
 from darc.network.retry import RetryPolicy
-from darc.sent_log import SENDING, SENT, UNKNOWN, Event, SentLog
+from darc.sent_log import SENDING, SENT, UNKNOWN, Event, SentLog, SentLogError
 
 
 class KilledError(BaseException):
@@ -46,9 +47,9 @@ def event():
     return Event.new(1000.0, True, {}, {}, ())
 
 
-def sender(folder, receiver):
+def sender(folder, receiver, events=None):
     return EventSender(
-        "event", "lofar", receiver, SentLog(folder / "sent"), retry=RetryPolicy(first_s=1.0), max_age_s=60.0,
+        "event", "lofar", receiver, events or SentLog(folder / "sent"), retry=RetryPolicy(first_s=1.0), max_age_s=60.0,
         logger=logging.getLogger("test"), clock=lambda: 1000.0, monotonic=lambda: 0.0,
     )  # fmt: skip
 
@@ -62,6 +63,19 @@ def test_an_event_is_announced_then_sent(tmp_path, event):
     sender(tmp_path, receiver).deliver(event)
     assert receiver.sent == [event.key] and receiver.mails == 1
     assert [word in (tmp_path / "sent").read_text() for word in (SENDING, SENT)] == [True, True]
+
+
+# disk full
+def test_an_event_that_cannot_be_written_down_is_not_sent_and_counts_as_given_up(tmp_path, event):
+    def failed():
+        return metrics.TRIGGERS.labels("lofar", metrics.FAILED)._value.get()
+
+    (tmp_path / "sent").mkdir()  # where the log should be
+    receiver, before = Receiver(), failed()
+    events = SentLog(tmp_path / "sent", read=False)
+    with pytest.raises(SentLogError):
+        sender(tmp_path, receiver, events).put(event)
+    assert failed() == before + 1 and receiver.sent == []
 
 
 # a mail that is lost because its event is settled when the process is killed
