@@ -163,18 +163,20 @@ def find_pulsar(name: str, configured: list[str] | Mapping[str, TestPulsar | Non
     Raises:
         FoldError: there are none; names the key of the configuration
     """
-    own = (
-        {_own_name(key): value for key, value in configured.items()}
-        if isinstance(configured, Mapping)
-        else {}
-    )
-    found = own.get(_own_name(name)) or known_pulsars().get(_own_name(name))
+    found = _configured(name, configured) or known_pulsars().get(_own_name(name))
     if found is None:
         raise FoldError(
             f"no period and DM of {name} are known: give offline_processing.test_pulsars a mapping with "
             f"'{name}: {{period_s: ..., dm: ...}}'"
         )
     return found
+
+
+def _configured(name: str, configured: list[str] | Mapping[str, TestPulsar | None]) -> TestPulsar | None:
+    """Return the numbers of a pulsar that the configuration has, under any of its names."""
+    if not isinstance(configured, Mapping):
+        return None
+    return {_own_name(key): value for key, value in configured.items()}.get(_own_name(name))
 
 
 @cache
@@ -216,10 +218,11 @@ def _run_prepfold(work: Work, source: str, account: Account) -> None:
 
     Raises:
         ExternalError: it failed, took too long, or left no fold
+        FilterbankError: the data cannot be read
     """
     settings, folder = work.settings, work.beam.result_folder
-    own = settings.test_pulsars.get(source) if isinstance(settings.test_pulsars, Mapping) else None
-    which = ["-psr", source] if own is None else ["-p", f"{own.period_s!r}", "-dm", f"{own.dm!r}"]
+    own = _configured(source, settings.test_pulsars)
+    which = ["-psr", source] if own is None else _rotation_for_prepfold(work, own)
     name = _stem(work, source)
     command = [*settings.prepfold, *which, "-o", name, str(work.beam.filterbanks[0])]
     for stale in folder.glob(f"{name}*.pfd*"):
@@ -229,6 +232,17 @@ def _run_prepfold(work: Work, source: str, account: Account) -> None:
     if not plots:
         raise external.ExternalError(f"{command[0]} left no file {name}*.pfd: {said.strip()[-400:]}")
     _logger.info("%s folded by %s: %s", source, command[0], plots[0])
+
+
+def _rotation_for_prepfold(work: Work, pulsar: TestPulsar) -> list[str]:
+    """Return the arguments that tell prepfold how the telescope sees a pulsar rotate in these data."""
+    with closing(open_filterbank(work.beam, work.beam.filterbanks[0])) as reader:
+        start = Time(reader.header.tstart_mjd, format="mjd", scale="utc")
+        duration_s = reader.nsample * reader.header.tsamp_s
+    seen = expected_rotation(pulsar, start, duration_s, work.beam.instrument)
+    frequency = ["-f", f"{seen.frequency_hz!r}", "-fd", f"{seen.derivative_hz_s!r}"]
+    # without -topo it takes them for those at the barycentre
+    return ["-topo", *frequency, "-dm", f"{pulsar.dm!r}"]
 
 
 def _write(

@@ -176,6 +176,21 @@ def test_prepfold_folds_when_it_is_installed(observe, tmp_path):
     assert not folding.plot_path(work, "B0329+54").exists()
 
 
+# a period at the barycentre, of years ago, is 1 % off for the Crab pulsar: no fold would find it
+@pytest.mark.parametrize("name", ["TEST", "J0534+2200"])
+def test_prepfold_is_told_the_rotation_of_the_day_at_the_telescope(observe, tmp_path, name):
+    command = prepfold(tmp_path, f'echo "$@" > arguments; touch CB03_{name}.pfd')
+    numbers = known_pulsars()["B0531+21"]
+    configured = {"B0531+21" if name[0] == "J" else name: numbers.model_dump()}
+    work = observe(name, test_pulsars=configured, prepfold=command)
+    assert fold(work, name, Account()).problems == ()
+    told = (work.beam.result_folder / "arguments").read_text().split()
+    expected = expected_rotation(numbers, Time(START), DURATION_S, INSTRUMENT)
+    assert told[1:3] == ["-topo", "-f"] and told[4] == "-fd" and told[6:8] == ["-dm", "56.77118"]
+    assert float(told[3]) == pytest.approx(expected.frequency_hz, rel=1e-9)
+    assert float(told[5]) == pytest.approx(expected.derivative_hz_s, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [("echo no ephemeris; exit 1", "ended with code 1: no ephemeris"), ("echo nonsense", "left no file")],
