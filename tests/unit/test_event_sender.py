@@ -48,8 +48,9 @@ def event():
 
 
 def sender(folder, receiver, events=None):
+    events = events or SentLog(folder / "sent")
     return EventSender(
-        "event", "lofar", receiver, events or SentLog(folder / "sent"), retry=RetryPolicy(first_s=1.0), max_age_s=60.0,
+        "event", "lofar", receiver, events, retry=RetryPolicy(first_s=1.0), max_age_s=60.0,
         logger=logging.getLogger("test"), clock=lambda: 1000.0, monotonic=lambda: 0.0,
     )  # fmt: skip
 
