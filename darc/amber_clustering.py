@@ -15,11 +15,12 @@ from astropy.time import Time
 from darc import metrics
 from darc.alerts import Context, lateness_s
 from darc.amber_rows import RowIntake, trigger_files
-from darc.base import UNNAMED, MessageQueue, observation_label
+from darc.base import MessageQueue
 from darc.beam_service import BeamService
 from darc.decisions import DecisionLog, file_in
 from darc.errors import DARCError
 from darc.formats.amber_config import count_instances
+from darc.formats.observation_name import UNNAMED, observation_label
 from darc.handover import Handover
 from darc.network.master_queues import master_queue
 from darc.network.remote_queue import RemoteQueue

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from darc import metrics
-from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue, observation_label
+from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue
 from darc.errors import DARCError
 from darc.formats.amber_config import count_instances, trigger_file
+from darc.formats.observation_name import observation_label
 from darc.growing_file import LineReader, wake_ups
 
 #: Time in s after which a full queue is tried again.

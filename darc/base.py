@@ -20,6 +20,7 @@ from darc import logs, metrics_store
 from darc.config import Config, load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
+from darc.formats.observation_name import UNNAMED, observation_label, observation_names
 from darc.network.retry import RetryPolicy, RetryStoppedError, retry
 from darc.watched_process import WatchedProcess
 
@@ -29,8 +30,6 @@ LONGEST_WAIT_S = 1.0
 PATIENCE_S = 0.2
 #: Time in s that a process which has to end gets, before it ends whatever holds it up.
 LAST_WAIT_S = 5.0
-#: Label of an observation that says neither what it is called nor its task ID.
-UNNAMED = "unnamed observation"
 
 Result = TypeVar("Result")
 
@@ -389,19 +388,6 @@ class DARCBase(WatchedProcess):
 
     def cleanup(self) -> None:
         """Give back what `prepare` and observations took; called once, however the process ends."""
-
-
-def observation_label(obs_config: dict[str, Any]) -> str:
-    """Label of an observation for the log: date, time and source, or the task ID."""
-    return str(obs_config.get("datetimesource") or obs_config.get("taskid") or UNNAMED)
-
-
-def observation_names(obs_config: dict[str, Any]) -> tuple[str, str]:
-    """Label and task ID (empty: none) of an observation, by which all nodes name it in their logs."""
-    try:
-        return observation_label(obs_config), parsets.task_id(obs_config)
-    except DARCError:
-        return observation_label(obs_config), ""
 
 
 def _obs_config(message: dict[str, Any]) -> dict[str, Any]:

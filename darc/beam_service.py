@@ -8,10 +8,11 @@ from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
 from darc.alerts import Context
-from darc.base import DARCBase, observation_label
+from darc.base import DARCBase
 from darc.beam_pointing import beam_pointing
 from darc.errors import DARCError
 from darc.formats import parset as parsets
+from darc.formats.observation_name import observation_label
 from darc.formats.source_list import Source, load_source_list
 from darc.formats.utc import unix_as_astropy
 from darc.science.galaxy import galactic_dm

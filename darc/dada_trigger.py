@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from darc import metrics
-from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
+from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase
 from darc.decisions import decided_dumps, file_in
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.dada_event import DadaEvent, build_message, event_window
+from darc.formats.observation_name import observation_label
 from darc.formats.trigger import STOKES, DumpTrigger
 from darc.formats.utc import parse_utc
 from darc.journal import Journal

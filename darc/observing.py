@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from darc import logs
-from darc.base import observation_names
 from darc.config import Config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.files import shown, written_aside
+from darc.formats.observation_name import observation_names
 from darc.observations import WAITING, BookFile, Observation, ObservationBook
 from darc.supervisor import Supervisor, for_all
 from darc.topology import AFTER_OBSERVATION, FOR_ENDED_OBSERVATION, SERVICES

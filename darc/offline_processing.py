@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darc import logs
-from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label, observation_names
+from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase
 from darc.errors import DARCError
+from darc.formats.observation_name import observation_label, observation_names
 from darc.network.mail_spool import MailSpool, open_spool
 from darc.offline import drift_scan, folding, gather, master
 from darc.offline.amber_files import merge_amber_files

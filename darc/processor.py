@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from darc.base import UNNAMED
 from darc.errors import DARCError
 from darc.formats import parset as parsets
+from darc.formats.observation_name import UNNAMED
 from darc.network.process_queue import ProcessQueue
 from darc.observation_manager import START_METHOD, ObservationManager
 from darc.processor_tools.beam import ProcessorException

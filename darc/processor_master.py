@@ -14,11 +14,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase, observation_label
+from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase
 from darc.config import ConfigError, load_config
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.files import write_complete
+from darc.formats.observation_name import observation_label
 from darc.formats.overview import (
     COORDINATES_NAME,
     INFO_NAME,

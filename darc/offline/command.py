@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from darc import logs
-from darc.base import observation_label, observation_names
 from darc.config import Config, load_config
 from darc.errors import DARCError
+from darc.formats.observation_name import observation_label, observation_names
 from darc.formats.parset import load_obs_config
 from darc.offline.plan import ALL, Account
 from darc.offline.process import local_workers, process

@@ -15,8 +15,8 @@ import dask
 from distributed import Client, LocalCluster
 
 from darc import logs
-from darc.base import observation_names
 from darc.errors import DARCError
+from darc.formats.observation_name import observation_names
 from darc.offline.dask_workers import DaskWorkers, spread_steps
 from darc.offline.plan import Account, OfflineError, carry_out
 from darc.offline.work import Work

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from distributed import Client, KilledWorker, wait
 
 from darc import logs
-from darc.base import observation_names
 from darc.errors import DARCError
+from darc.formats.observation_name import observation_names
 from darc.offline.plan import Account, Done, Interrupted, OfflineError, Step
 from darc.offline.process import steps_of
 from darc.offline.work import Work

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from darc import logs
-from darc.base import observation_names
 from darc.config.processing import Extractor, SBGenerator
 from darc.errors import DARCError
 from darc.formats import candidate as candidates
 from darc.formats.files import shown, write_complete
+from darc.formats.observation_name import observation_names
 from darc.offline.clusters import read_clusters
 from darc.offline.plan import Account, Done, OfflineError, read_json
 from darc.offline.work import Part, Work

@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from darc.base import LAST_WAIT_S, observation_label
+from darc.base import LAST_WAIT_S
 from darc.config import Config
 from darc.definitions import Instrument
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.files import write_complete
+from darc.formats.observation_name import observation_label
 from darc.formats.offline_results import pages_name, parse_summary, parse_triggers
 from darc.formats.overview import (
     COORDINATES_NAME,

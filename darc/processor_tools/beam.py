@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darc.base import observation_label
 from darc.config import Config
 from darc.definitions import Instrument
 from darc.errors import DARCError
 from darc.formats import parset as parsets
+from darc.formats.observation_name import observation_label
 from darc.science.dedispersion import Band
 
 #: Largest difference in channels between frequencies of the data and of the observation.

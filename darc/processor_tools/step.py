@@ -6,10 +6,11 @@ import queue
 from typing import Any, ClassVar
 
 from darc import logs
-from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue, observation_names
+from darc.base import LONGEST_WAIT_S, DARCBase, MessageQueue
 from darc.config import Config
 from darc.config.types import Section
 from darc.errors import DARCError
+from darc.formats.observation_name import observation_names
 from darc.processor_tools.beam import ObservedBeam
 from darc.processor_tools.messages import Refused, message
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darc.base import PATIENCE_S, DARCBase, observation_label
+from darc.base import PATIENCE_S, DARCBase
 from darc.errors import DARCError
+from darc.formats.observation_name import observation_label
 
 
 class Probe(DARCBase):
