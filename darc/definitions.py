@@ -23,9 +23,8 @@ JANSKY = 1e-26
 class Instrument:
     """A telescope with its beamformer and search back end."""
 
-    #: name of the observatory, of the telescope and of the search back end, as VOEvents carry them
+    #: name of the observatory and of the search back end, as VOEvents carry them
     observatory: str = "WSRT"
-    telescope: str = "Apertif"
     backend: str = "ARTS"
     #: geocentric ITRF reference position in m (WSRT, telescope RT8 of the array's parset)
     itrf_x_m: float = 3828630.63486200943589211

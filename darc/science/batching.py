@@ -105,11 +105,6 @@ class BatchAssembler:
         self._waiting: dict[int, _Waiting] = {}
         self._handed_out = set(handed_out)
 
-    @property
-    def idle(self) -> bool:
-        """Whether no row is waiting."""
-        return not self._waiting
-
     def add(
         self,
         batch: NDArray[np.int64],

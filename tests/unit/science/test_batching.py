@@ -130,13 +130,12 @@ def test_flush_hands_out_everything_in_order():
     feed = Feed(ninstance=2)
     feed.add([5, 6], instance=1)
     feed.add([4], instance=2)
-    assert not feed.assembler.idle
     assert [(batch.number, batch.reason) for batch in feed.assembler.flush()] == [
         (4, "flush"),
         (5, "flush"),
         (6, "flush"),
     ]
-    assert feed.assembler.idle
+    assert feed.assembler.deadline() is None
     assert feed.assembler.flush() == []
 
 
