@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ _OPEN = (DECIDED, SENDING, WAITS)
 _COUNTED = (*_OPEN, SENT, UNKNOWN)
 #: Number of events that are remembered, besides those that are open: of those that count and of all others.
 _MAX_EVENTS = 5000
+#: Number of identities of items that are remembered, as many as a queue of these items remembers.
+_MAX_IDENTITIES = 10_000
 #: Only the end of the file is read, in bytes: two hours of an event each second that all beams led to.
 #: Limits count what was sent within an hour, and a VOEvent may wait for an hour.
 _READ_BYTES = 16 << 20
@@ -162,7 +165,7 @@ class SentLog:
         """
         with self._lock:
             self._append({**_stamp(now), "outcome": outcome, "reason": reason, **about})
-            self._identities |= dict.fromkeys(about.get("items", ()))
+            self._remember(about.get("items", ()))
 
     def _append(self, entry: dict[str, Any]) -> None:
         # a part of a line that a full disk or a power cut has left must not spoil the one after it
@@ -189,9 +192,15 @@ class SentLog:
     def _follow(self, event: Event, outcome: str) -> None:
         self._events.setdefault(event.key, event)
         self._outcomes[event.key] = outcome
-        self._identities |= dict.fromkeys(event.items)
+        self._remember(event.items)
         if len(self._outcomes) > 2 * _MAX_EVENTS:
             self._forget_the_oldest()
+
+    def _remember(self, identities: Iterable[str]) -> None:
+        self._identities |= dict.fromkeys(identities)
+        excess = max(0, len(self._identities) - _MAX_IDENTITIES)
+        for identity in list(islice(self._identities, excess)):
+            del self._identities[identity]
 
     def _forget_the_oldest(self) -> None:
         settled = [item for item in self._outcomes.items() if item[1] not in _OPEN]
@@ -199,9 +208,7 @@ class SentLog:
         for counted in (True, False):
             keys = [key for key, outcome in settled if (outcome in _COUNTED) == counted]
             for key in keys[:-_MAX_EVENTS]:
-                for identity in self._events.pop(key).items:
-                    self._identities.pop(identity, None)
-                del self._outcomes[key]
+                del self._events[key], self._outcomes[key]
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -225,7 +232,7 @@ class SentLog:
             entry = json.loads(line)
             key = entry.get("event")
             if key is None:
-                self._identities |= dict.fromkeys(map(str, entry.get("items", ())))
+                self._remember(map(str, entry.get("items", ())))
             elif key in self._events:
                 self._follow(self._events[key], str(entry["outcome"]))
             elif "decided" in entry:

@@ -109,6 +109,15 @@ def test_months_of_events_take_a_limited_memory_and_stay_in_the_file(path, monke
     assert len(lines(path)) == 31
 
 
+def test_months_of_items_that_led_to_no_event_take_a_limited_memory(path, monkeypatch):
+    monkeypatch.setattr("darc.sent_log._MAX_IDENTITIES", 5)
+    log = SentLog(path)
+    for number in range(20):
+        log.note(sent_log.FAILED, 0.0, "no packet can be made of it", items=[str(number)])
+    latest = [str(number) for number in range(15, 20)]
+    assert log.identities() == SentLog(path).identities() == latest
+
+
 # the limits count what was sent within an hour, however much was refused meanwhile
 def test_refusals_do_not_push_out_of_memory_what_was_sent(path, monkeypatch):
     monkeypatch.setattr("darc.sent_log._MAX_EVENTS", 5)
