@@ -17,8 +17,8 @@ from darc.offline.plan import OfflineError
 
 #: Time in s between two looks whether a program has ended or the work is to end.
 _LOOK_INTERVAL_S = 0.2
-#: How much of the end of its output an error tells, in bytes.
-_TOLD_BYTES = 400
+#: How much of the end of its output an error tells, how much is returned, and how much there may be, in bytes.
+_TOLD_BYTES, _RETURNED_BYTES, OUTPUT_BYTES_MAX = 400, 2**16, 2**26
 
 
 class ExternalError(OfflineError):
@@ -32,7 +32,7 @@ def run(
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Run a program until it ends; return what it wrote to its outputs, both together.
+    """Run a program until it ends; return the end of what it wrote to its outputs, both together.
 
     Whatever it started ends with it when it is stopped early.
 
@@ -44,18 +44,27 @@ def run(
         clock: monotonic time in s
 
     Raises:
-        ExternalError: it is not there, failed, or took too long
+        ExternalError: it is not there, failed, took too long, or wrote far too much
     """
     name = command[0]
     with tempfile.TemporaryFile() as output:
+
+        def size() -> int:
+            return os.fstat(output.fileno()).st_size
+
+        def check_all() -> None:
+            check()
+            if size() > OUTPUT_BYTES_MAX:
+                raise ExternalError(f"{name} wrote more than {OUTPUT_BYTES_MAX} bytes to its outputs: killed")
+
         process = _start(command, folder, output)
         with process:
             try:
-                _wait(process, name, clock() + timeout_s, timeout_s, check, clock)
+                _wait(process, name, clock() + timeout_s, timeout_s, check_all, clock)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-        output.seek(0)
+        output.seek(max(0, size() - _RETURNED_BYTES))
         text = output.read().decode(errors="replace")
     if process.returncode:
         how = f"signal {-process.returncode}" if process.returncode < 0 else f"code {process.returncode}"

@@ -56,3 +56,15 @@ def test_a_program_is_killed_when_the_work_is_to_end(tmp_path):
 
 def test_output_that_is_no_text_does_no_harm(tmp_path):
     assert run(python("import os; os.write(1, bytes(range(256)))"), tmp_path, 60)
+
+
+# what a program writes went to the disk and to the memory, all of it
+def test_a_program_that_writes_without_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("darc.offline.external.OUTPUT_BYTES_MAX", 10**6)
+    with pytest.raises(ExternalError, match="wrote more than 1000000 bytes to its outputs: killed"):
+        run(python("while True: print('x' * 1000)"), tmp_path, 20)
+
+
+def test_of_a_long_output_the_end_is_returned(tmp_path):
+    said = run(python("print('x' * 10**6 + ' the end')"), tmp_path, 60)
+    assert said.endswith("x the end\n") and len(said) < 10**5
