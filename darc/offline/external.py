@@ -17,7 +17,7 @@ from darc.offline.plan import OfflineError
 
 #: Time in s between two looks whether a program has ended or the work is to end.
 _LOOK_INTERVAL_S = 0.2
-#: How much of the end of its output an error tells, how much is returned, and how much there may be, in bytes.
+#: How much of the end of its output an error tells and is returned, and how much there may be, in bytes.
 _TOLD_BYTES, _RETURNED_BYTES, OUTPUT_BYTES_MAX = 400, 2**16, 2**26
 
 
