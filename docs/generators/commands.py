@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from darc import darc_master
 from darc.commands.catalogue import ADDED, COMMANDS, GENERAL_OPTIONS, OWN_OPTIONS, Command
 
+#: Programs of the shell that are installed with the package.
+SCRIPTS = Path(__file__).parents[2] / "bin"
+
 INTRODUCTION = """\
 # Commands
 
-`darc` is what operators and the scheduler use, `darc_service` runs a node. Made from the catalogue that also
-makes `darc help` and the completion of shells.
+`darc` is what operators and the scheduler use, `darc_service` runs a node; the programs of the shell at the
+end are for nodes that no systemd runs. Made from the catalogue that also makes `darc help` and the completion
+of shells, and from what the programs say of themselves.
 
 Options stand before or after the command. The exit code is 0, 1 if a node does not answer or refuses (with
 `--all-nodes`: any of them), and 2 for a wrong command line.
@@ -34,7 +40,14 @@ def page() -> str:
             _foreign(f"darc {name}", f"{text[:1].upper()}{text[1:]}.", found[name].load(), f"darc {name}")
         )
     parts.append(_foreign("darc_service", "Runs the master of a node.", darc_master.main, "darc_service"))
+    parts += [_script(path) for path in sorted(SCRIPTS.glob("darc_*"))]
     return "\n\n".join(parts) + "\n"
+
+
+def _script(path: Path) -> str:
+    """Return what a program of the shell says of itself."""
+    told = subprocess.run([path, "-h"], capture_output=True, text=True, check=True).stdout
+    return f"## {path.name}\n\n```text\n{told.strip()}\n```"
 
 
 def _section(name: str, command: Command) -> str:

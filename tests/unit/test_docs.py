@@ -53,6 +53,8 @@ def test_every_command_and_option_is_in_the_reference():
         assert all(f"`{option}" in text for option in command.options)
     assert "## darc demo" in page
     assert "## darc_service" in page
+    for script in (ROOT / "bin").iterdir():
+        assert f"## {script.name}\n\n```text\nusage: {script.name} " in page
 
 
 def test_every_public_module_is_in_the_reference():
