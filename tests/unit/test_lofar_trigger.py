@@ -14,6 +14,7 @@ from darc.errors import DARCError
 from darc.lofar_trigger import LOFARTrigger, LOFARTriggerException, LOFARTriggerQueueServer
 from darc.network.mail import MailError
 from darc.network.queue_server import QueueServer
+from darc.network.ordered_sender import OrderedSender
 from darc.sent_log import Event, SentLog
 from darc.simulation.lofar_receiver import LOFARPacket, decode
 
@@ -588,6 +589,18 @@ def test_lofar_that_cannot_be_reached_gets_the_packet_later(service, served, out
     assert packets(outside) == [EXAMPLE]
 
 
+def test_lofar_is_tried_again_at_short_intervals_as_a_late_freeze_finds_nothing(service, served, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(OrderedSender, "_pause", lambda _, pause_s: pauses.append(pause_s))
+    service.lofar_host, service.interval = "unreachable", 0.0
+    service.prepare()
+    service.trigger_queue.put(item())
+    while len(pauses) < 6:
+        time.sleep(0.01)
+    service.cleanup()
+    assert max(pauses) <= 1.0
+
+
 def test_what_was_accepted_before_a_crash_is_decided_on_after_it(service, served, outside):
     accepted = service._open_queue(service._open_log())
     accepted.put(item(snr=10.0, dm=1.0))
@@ -595,6 +608,9 @@ def test_what_was_accepted_before_a_crash_is_decided_on_after_it(service, served
     service.prepare()
     service.cleanup()
     assert [packet.dm for packet in packets(outside)] == [3.0]
+    folder = service.config.darc_master.state_dir / "incoming" / "lofar_trigger"
+    assert folder.is_dir() and list(folder.iterdir()) == [], "what was decided on does not stay on disk"
+    assert not service._collector.is_alive()
 
 
 def test_what_was_decided_on_before_a_crash_is_not_decided_on_again(service, served, outside):
