@@ -43,6 +43,8 @@ class LOFARTrigger(TriggerService):
     server_class = LOFARTriggerQueueServer
     needed = NEEDED_BY_LOFAR
     known_first = True
+    # a freeze that comes late finds nothing: what comes while LOFAR is away must not wait once it is back
+    longest_pause_s = 1.0
     event_name = "LOFAR trigger"
     unreachable = LOFARUnreachableError
     # a second freeze of LOFAR's buffers would be worse than none

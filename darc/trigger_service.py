@@ -24,9 +24,8 @@ from darc.network.queue_server import PlainQueueServer, QueueServer, serve_queue
 from darc.network.retry import RetryPolicy
 from darc.sent_log import Event, SentLog, SentLogError
 
-#: Pauses in s while a receiver cannot be reached: the first one, twice as long each time, and the longest.
+#: Pause in s while a receiver cannot be reached: the first one, twice as long each time.
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0
 
 
 class TriggerService(DARCBase, abc.ABC):
@@ -66,6 +65,8 @@ class TriggerService(DARCBase, abc.ABC):
     needed: ClassVar[Iterable[str]]
     #: whether triggers of known sources go before all others
     known_first: ClassVar[bool]
+    #: longest pause in s while its receiver cannot be reached
+    longest_pause_s: ClassVar[float] = 30.0
     #: what it sends, for the log
     event_name: ClassVar[str]
     #: an error that means that an event was certainly not taken, and may be later
@@ -143,7 +144,7 @@ class TriggerService(DARCBase, abc.ABC):
             self.kind,
             self,
             events,
-            retry=RetryPolicy(first_s=FIRST_PAUSE_S, max_s=LONGEST_PAUSE_S),
+            retry=RetryPolicy(first_s=FIRST_PAUSE_S, max_s=self.longest_pause_s),
             max_age_s=self.max_trigger_age,
             logger=self.logger,
             clock=self.clock,
@@ -302,7 +303,7 @@ class TriggerService(DARCBase, abc.ABC):
 
     def _send_now(self, sender: EventSender, event: Event) -> None:
         """Send an event while its caller waits: the service does not run."""
-        policy = RetryPolicy(first_s=FIRST_PAUSE_S, max_s=LONGEST_PAUSE_S, attempts=self.attempts)
+        policy = RetryPolicy(first_s=FIRST_PAUSE_S, max_s=self.longest_pause_s, attempts=self.attempts)
         try:
             self._persist(lambda: sender.deliver(event), policy, self.unreachable, self.shown(event))
         except self.unreachable as error:

@@ -13,8 +13,8 @@ from darc.config import load_config
 from darc.errors import DARCError
 from darc.lofar_trigger import LOFARTrigger, LOFARTriggerException, LOFARTriggerQueueServer
 from darc.network.mail import MailError
-from darc.network.queue_server import QueueServer
 from darc.network.ordered_sender import OrderedSender
+from darc.network.queue_server import QueueServer
 from darc.sent_log import Event, SentLog
 from darc.simulation.lofar_receiver import LOFARPacket, decode
 
