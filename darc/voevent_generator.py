@@ -256,6 +256,10 @@ class VOEventGenerator(TriggerService):
         except OSError as error:
             raise VOEventGeneratorException(f"{path} is not there any more: {error.strerror}") from error
         receipt = send_voevent(host, port, document, timeout_s=self.broker_timeout)
+        if receipt.is_known:
+            # its answer to an earlier attempt did not come here
+            self.logger.warning("%s sent to %s:%d, which %s had already", path, host, port, receipt.by)
+            return receipt.by
         if not receipt.accepted:
             raise VOEventGeneratorException(f"{path} is refused by {receipt.by}: {receipt.reason}")
         self.logger.warning("%s sent to %s:%d, accepted by %s", path, host, port, receipt.by)

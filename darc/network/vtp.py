@@ -40,6 +40,11 @@ class Receipt:
     reason: str
     by: str
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the broker refused it as one that it has already, in Comet's words."""
+        return not self.accepted and "previously seen" in self.reason.lower()
+
 
 def send_voevent(host: str, port: int, document: bytes, *, timeout_s: float) -> Receipt:
     """Send a VOEvent to a broker and return its answer.

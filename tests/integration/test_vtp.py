@@ -98,7 +98,7 @@ def test_the_same_event_again_is_refused_with_the_reason(comet: Comet) -> None:
     send_voevent(comet.host, comet.port, document, timeout_s=20)
     receipt = send_voevent(comet.host, comet.port, document, timeout_s=20)
     assert (receipt.accepted, receipt.by) == (False, BROKER_IVORN)
-    assert "Previously seen" in receipt.reason
+    assert "Previously seen" in receipt.reason and receipt.is_known
 
 
 def test_an_invalid_event_is_refused_with_the_reason(comet: Comet) -> None:

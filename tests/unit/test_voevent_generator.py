@@ -318,10 +318,21 @@ def test_the_broker_and_its_acknowledgement_are_logged(service, broker, caplog):
 
 
 def test_a_refusal_is_an_error_with_the_broker_s_reason_and_not_repeated(service, broker):
-    broker.answers = [Receipt(False, "seen before", "ivo://broker/b")]
-    with pytest.raises(VOEventGeneratorException, match=r"refused by ivo://broker/b: seen before"):
+    broker.answers = [Receipt(False, "not valid", "ivo://broker/b")]
+    with pytest.raises(VOEventGeneratorException, match=r"refused by ivo://broker/b: not valid"):
         service.create_and_send(item())
     assert len(broker.documents) == 1
+
+
+# its answer was too late, or the service was killed before it came: the event is out, and the limits count it
+def test_a_document_that_the_broker_has_already_was_sent(service, broker, caplog):
+    broker.answers = [
+        TransportError("no answer in time"),
+        Receipt(False, "Previously seen by this broker", "ivo://broker/b"),
+    ]
+    service.create_and_send(item())
+    assert len(broker.documents) == 2 and len(service._open_log().times(test=True)) == 1
+    assert "which ivo://broker/b had already" in caplog.text
 
 
 def test_a_broker_that_is_away_is_tried_again_with_the_same_document(service, broker, caplog):
