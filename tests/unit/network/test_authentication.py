@@ -114,6 +114,12 @@ def test_a_proof_for_another_challenge_is_refused(gate, key_file, asked) -> None
         gate.admit(proven(STOP, key_file), FAR, asked)
 
 
+# whoever poses as a node may have a client answer an empty challenge, and pass the answer on
+def test_a_proof_for_an_empty_challenge_is_of_no_use_where_none_was_asked_for(gate, key_file) -> None:
+    with pytest.raises(RefusedError, match="sent before"):
+        gate.admit(answer(STOP, {"nonce": ""}, key_file, NOW), FAR, "")
+
+
 @pytest.mark.parametrize(("difference_s", "where"), [(61, "61 s ahead of"), (-300, "300 s behind")])
 def test_clocks_that_differ_are_told(gate, key_file, difference_s, where) -> None:
     with pytest.raises(RefusedError, match=f"{where} that of this node, more than 60 s: set both by NTP"):
@@ -176,7 +182,7 @@ def test_a_proof_does_not_get_into_the_log() -> None:
 
 # --- those who need none
 
-MAY = {"10.87.0.0/24": ["start_observation", "status"], "10.87.0.5": ["log"], "2001:db8::/32": ["all"]}
+MAY = {"10.87.0.1/24": ["start_observation", "status"], "10.87.0.5": ["log"], "2001:db8::/32": ["all"]}
 
 
 @pytest.mark.parametrize(
@@ -323,4 +329,4 @@ def test_a_worker_that_only_its_own_clients_reach_needs_no_key(tmp_path, caplog)
 
 def test_who_needs_no_proof_is_in_the_log(tmp_path, caplog) -> None:
     gate_of(config(tmp_path / "a.key", unauthenticated_clients=MAY), logging.getLogger())
-    assert "10.87.0.0/24 may ask for start_observation, status without a proof" in caplog.text
+    assert "10.87.0.1/24 may ask for start_observation, status without a proof" in caplog.text

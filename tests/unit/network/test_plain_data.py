@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.network import plain_data
-from darc.network.plain_data import PlainDataError
+from darc.network.plain_data import MAX_DEPTH, PlainDataError
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | TEXT | st.binary()
@@ -67,6 +67,16 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(protocol, tmp_pat
     with pytest.raises(PlainDataError):
         plain_data.loads(pickle.dumps({"dm": Bomb()}, protocol))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("depth", "plain"), [(MAX_DEPTH - 1, True), (MAX_DEPTH, False), (5000, False)])
+def test_containers_may_be_nested_so_deep_that_a_line_of_the_log_can_show_them(depth, plain):
+    data = pickle.PROTO + b"\x04" + (pickle.EMPTY_LIST * depth) + pickle.NONE + pickle.APPEND * depth + b"."
+    if plain:
+        assert repr(plain_data.loads(data)) == "[" * depth + "None" + "]" * depth
+    else:
+        with pytest.raises(PlainDataError, match=f"nested deeper than {MAX_DEPTH}"):
+            plain_data.loads(data)
 
 
 @pytest.mark.parametrize("number", [2**64 - 1, -(2**63)])

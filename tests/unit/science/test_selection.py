@@ -99,6 +99,12 @@ def test_of_several_the_brightest_goes_to_lofar_and_the_others_say_so():
     ]  # fmt: skip
 
 
+def test_of_equally_bright_ones_the_first_in_time_goes_to_lofar_whichever_selection_it_is_in():
+    early, late = {"time": 1.0, "index": 0}, {"time": 2.0, "index": 1}
+    for groups in ([new_sources(early, late)], [new_sources(late), new_sources(early)]):
+        assert select(groups).lofar.time_s == 1.0
+
+
 def test_iquv_triggers_keep_their_distance_in_the_time_of_the_data():
     first = select([new_sources({"time": 10.0})], iquv_interval_s=60)
     assert first.last_iquv_s == 10.0
