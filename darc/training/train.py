@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -36,6 +37,7 @@ Doubles = NDArray[np.float64]
 
 _logger = logging.getLogger("darc.training")
 
+NO_PYTORCH = "PyTorch is needed to train: pip install 'darc[train]'"
 #: Options that are numbers: what the shipped models were trained with, and what they mean.
 DEFAULTS = {
     "seed": 1,
@@ -125,6 +127,7 @@ def command(options: argparse.Namespace) -> str:
 
 
 def _train(options: argparse.Namespace) -> None:
+    _refuse_at_once(options)
     start = time.monotonic()
     drawn = partial(Drawing, seed=options.seed, keep=options.keep)
     training = drawn(telescope_sky.draw, "training", options.number).examples(options.jobs)
@@ -155,6 +158,20 @@ def _train(options: argparse.Namespace) -> None:
     )
     _write(options.folder, card.cards(made, judged))
     _logger.info("models and cards are in %s", options.folder)
+
+
+def _refuse_at_once(options: argparse.Namespace) -> None:
+    """Look at what is needed in the end, before that takes its minutes.
+
+    Raises:
+        DARCError: it is not there
+    """
+    if find_spec("torch") is None:
+        raise DARCError(NO_PYTORCH)
+    for path in options.real:
+        if not path.is_file():
+            raise DARCError(f"{path}: there is no such file; check the path")
+    _write(options.folder, {})
 
 
 def _both(training: Examples, validation: Examples, options: argparse.Namespace) -> dict[str, Trained]:
@@ -199,7 +216,7 @@ def train_one(
 
         from darc.training import network  # noqa: PLC0415
     except ImportError as error:
-        raise DARCError(f"PyTorch is needed to train ({error}): pip install 'darc[train]'") from error
+        raise DARCError(f"{NO_PYTORCH} ({error})") from error
     start = time.process_time()
     torch.set_num_threads(1)
     fitted = network.fit(images, burst, network.Recipe(epochs, seed, bend=name == "freqtime"))

@@ -1,6 +1,8 @@
 """`darc train`; these tests need the extra `train`."""
 
 import re
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -62,10 +64,32 @@ def test_models_and_cards_are_written(torch, tmp_path, monkeypatch):
 
 
 def test_without_pytorch_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     data, burst = images(2)
     with pytest.raises(train.DARCError, match=r"pip install 'darc\[train\]'"):
         train.train_one("freqtime", data, burst, data, burst, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["m"], "pip install 'darc[train]'"),
+        (["m", "--real", "none.fil"], "none.fil: there is no such file"),
+        (["file/m"], "file/m: Not a directory"),
+    ],
+)
+def test_what_would_fail_in_the_end_is_refused_at_once(tmp_path, monkeypatch, capsys, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    torch = None if "pip" in reason else SimpleNamespace(__spec__="there")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+
+    def nothing(*_, **__):
+        raise AssertionError("candidates are drawn")
+
+    monkeypatch.setattr(train, "Drawing", nothing)
+    assert train.main(arguments) == 1
+    assert reason in capsys.readouterr().err
 
 
 class Here:
