@@ -39,6 +39,8 @@ MARGIN = 1 / 8
 MARGIN_SAMPLES = 128
 #: Bins of data that a candidate needs at least: with fewer there is nothing to measure the noise with.
 NBIN_MIN = 16
+#: Most values that a candidate may need, samples times channels: as many as for DM 100,000 in 1536 channels.
+NVALUE_MAX = 2**31
 #: Levels per standard deviation, and the level of the median, when data that are not bytes are turned into
 #: bytes.
 LEVELS_PER_SIGMA = 16.0
@@ -164,7 +166,7 @@ def plan(detection: Detection, band: Band, settings: Settings, nsample: int | No
         nsample: Number of samples there are. None: not known, the data go on.
 
     Raises:
-        ExtractionError: The pulse is not in the data, or they are too short for it.
+        ExtractionError: The pulse is not in the data, or these are too short for it or too many.
 
     """
     smearing = float(smearing_s(detection.dm, band.centre_mhz, band.channel_width_mhz))
@@ -186,6 +188,7 @@ def plan(detection: Detection, band: Band, settings: Settings, nsample: int | No
     stop = start + length + int(delays[1])
     if nsample is not None and stop > nsample:
         start, stop = max(0, start - (stop - nsample)), nsample
+    _check_memory(detection, band, stop - start)
     return Plan(start, stop, before, after, dms, main)
 
 
@@ -204,6 +207,15 @@ def _check_covered(detection: Detection, band: Band, needed: int, nsample: int |
         raise ExtractionError(
             f"a pulse of DM {detection.dm:.2f} and {detection.width} samples needs "
             f"{needed * band.tsamp_s:.4f} s of data, but there are {nsample * band.tsamp_s:.4f} s"
+        )
+
+
+def _check_memory(detection: Detection, band: Band, needed: int) -> None:
+    """Refuse a detection, such as that of a damaged row, whose data would take all memory of the node."""
+    if needed * band.nchan > NVALUE_MAX:
+        raise ExtractionError(
+            f"a pulse of DM {detection.dm:.2f} and {detection.width} samples needs "
+            f"{needed * band.tsamp_s:.4f} s of data: too much for the memory"
         )
 
 

@@ -374,6 +374,17 @@ def test_detection_that_the_data_cannot_hold_is_refused(detection, nsample, mess
 # -- bad data and settings
 
 
+# one damaged row of AMBER, or a width that nobody looks for, took all memory of the node
+@pytest.mark.parametrize(("dm", "width", "fits"), [(1e5, 1, True), (500, 2500, True), (500, 200_000, False)])
+def test_a_window_that_is_too_large_for_the_memory_is_refused(dm, width, fits):
+    band = Band(1519.5, -WIDTH_MHZ, ARTS.nchan, TSAMP)
+    if fits:
+        plan(Detection(dm, 100.0, width), band, Settings())
+        return
+    with pytest.raises(ExtractionError, match=r"200000 samples needs 1471\.2609 s of data: too much"):
+        plan(Detection(dm, 100.0, width), band, Settings())
+
+
 def test_too_few_samples_are_refused():
     extractor = Extractor(DOWN, PLAIN)
     todo = extractor.plan(Detection(100.0, 1.0, 10))
