@@ -439,6 +439,14 @@ def test_it_is_one_only_in_the_beam_that_has_the_source(service, observe, receiv
     assert receivers.only("IQUV")
 
 
+# taken for a calibration by mistake, an observation would have no dumps at all
+def test_a_beam_that_cannot_be_read_makes_no_calibration(service, caplog):
+    service.obs_config = {"beam": 0}
+    assert service._is_polcal({"task.source.name": "3C286polcal", "task.source.beam": "0"})
+    assert not service._is_polcal({"task.source.name": "3C286polcal", "task.source.beam": "first"})
+    assert "task.source.beam = 'first'" in caplog.text
+
+
 def test_its_dumps_are_sent_at_regular_intervals(service, observe, receivers, clock):
     observe()
     clock.now = START.timestamp()
@@ -616,6 +624,7 @@ def test_a_journal_of_another_version_stops_nobody(successor, tmp_path, receiver
     )
     send(successor(), trigger())
     receivers.only("IQUV")
+    assert successor()._journal.open_intents() == [], "it is told once"
 
 
 # --- what was decided and never came here ------------------------------------------------------------------
