@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from darc.errors import DARCError
 from darc.formats import candidate as candidates
 from darc.formats.candidate import Candidate, CandidateError
-from darc.formats.files import read_text
+from darc.formats.files import read_text, write_complete
 from darc.processor_tools.networks import Network
 from darc.training.card import picture
 from darc.training.examples import SHAPES, Examples
@@ -62,7 +62,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--threshold", type=float, default=0.5, metavar="P", help="lowest that is kept [0.5]")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the curves of MODEL there, as PNG")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not 0 <= options.threshold <= 1:
+        parser.error(f"--threshold {options.threshold:g}: from 0 to 1")
+    return options
 
 
 def _evaluated(options: argparse.Namespace) -> str:
@@ -73,7 +76,7 @@ def _evaluated(options: argparse.Namespace) -> str:
     probabilities = [one.probabilities(planes) for one in networks]
     figures = [measure(one, there, options.threshold) for one in probabilities]
     if options.plot:
-        options.plot.write_bytes(picture(figures[0], options.model.name))
+        write_complete(options.plot, picture(figures[0], options.model.name), DARCError)
     lines = [table([path.path.name for path in networks], figures)]
     if len(networks) == 2:
         kept = [one >= options.threshold for one in probabilities]
@@ -169,6 +172,10 @@ def _read_labels(path: Path) -> dict[str, str]:
     return {str(name): str(label) for name, label in content.items()}
 
 
+def _percent(part: float) -> str:
+    return "-" if np.isnan(part) else f"{100 * part:.1f} %"
+
+
 def table(names: Sequence[str], figures: Sequence[Figures]) -> str:
     """Return figures of models side by side."""
     rows: list[tuple[str, list[str]]] = [
@@ -176,7 +183,7 @@ def table(names: Sequence[str], figures: Sequence[Figures]) -> str:
         ("recall, S/N >= 10", [str(one.recall_bright) for one in figures]),
         ("recall, S/N 8-10", [str(one.recall_faint) for one in figures]),
         ("kept of what is no burst", [str(one.false_positives) for one in figures]),
-        ("precision, S/N >= 10, equal numbers", [f"{100 * one.precision:.1f} %" for one in figures]),
+        ("precision, S/N >= 10, equal numbers", [_percent(one.precision) for one in figures]),
         ("area below the ROC curve", [f"{one.roc_area:.4f}" for one in figures]),
         ("average precision", [f"{one.average_precision:.4f}" for one in figures]),
         ("expected calibration error", [f"{one.calibration_error:.4f}" for one in figures]),

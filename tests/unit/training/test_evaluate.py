@@ -93,6 +93,20 @@ def test_what_cannot_be_measured_is_said(folder, tmp_path, capsys):
     assert "loose.hdf5 has no label" in said(folder)
 
 
+def test_curves_that_cannot_be_written_are_an_error(folder, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main([FREQTIME, str(folder), "--plot", str(tmp_path / "file" / "curves.png")]) == 1
+    assert "curves.png: cannot be written: " in capsys.readouterr().err
+
+
+def test_a_limit_is_a_probability(folder, capsys):
+    with pytest.raises(SystemExit):
+        main([FREQTIME, str(folder), "--threshold", "7"])
+    assert "--threshold 7: from 0 to 1" in capsys.readouterr().err
+    assert main([FREQTIME, str(folder), "--threshold", "1"]) == 0
+    assert "nan" not in capsys.readouterr().out
+
+
 def labels(tmp_path, label, only=""):
     path = tmp_path / "some.csv"
     names = [f"{'frb' if i < 3 else 'RFI' if i < 6 else 'noise'}/{i}.hdf5" for i in range(7)]
