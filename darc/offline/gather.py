@@ -39,7 +39,8 @@ def draw_kept(work: Work, account: Account) -> Done:
     except DARCError as error:
         dm_galactic = None
         _logger.error("the Galactic DM is not known: %s", error)
-    placed = draw_pages(work.pages, kept, work.visualizer, work.beam, dm_galactic)
+    sub_beam = "TAB" if work.tied_array else "SB"
+    placed = draw_pages(work.pages, kept, work.visualizer, work.beam, dm_galactic, sub_beam)
     problems = [f"{file}: not plotted: {reason}" for file, reason in placed.damaged.items()]
     return Done(problems=problems)
 

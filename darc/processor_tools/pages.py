@@ -104,7 +104,12 @@ def write_pages(path: Path, files: Sequence[Path], settings: Settings, observed:
 
 
 def draw_pages(
-    path: Path, files: Sequence[Path], settings: Settings, beam: ObservedBeam, dm_galactic: float | None
+    path: Path,
+    files: Sequence[Path],
+    settings: Settings,
+    beam: ObservedBeam,
+    dm_galactic: float | None,
+    sub_beam: str = "SB",
 ) -> Placed:
     """Write the pages of an observed beam; see `write_pages`.
 
@@ -114,16 +119,18 @@ def draw_pages(
         settings: section `visualizer` of the configuration
         beam: what was observed
         dm_galactic: highest Galactic DM in this direction in pc cm^-3; None if it is not known
+        sub_beam: what the beams of candidates are, SB or TAB
     """
-    return write_pages(path, files, settings, observed(beam, dm_galactic))
+    return write_pages(path, files, settings, observed(beam, dm_galactic, sub_beam))
 
 
-def observed(beam: ObservedBeam, dm_galactic: float | None) -> Observed:
+def observed(beam: ObservedBeam, dm_galactic: float | None, sub_beam: str = "SB") -> Observed:
     """Return what plots tell of an observed beam.
 
     Args:
         beam: what was observed
         dm_galactic: highest Galactic DM in this direction in pc cm^-3; None if it is not known
+        sub_beam: what the beams of candidates are, SB or TAB
     """
     half_mhz = beam.band.channel_width_mhz * beam.band.nchan / 2
     return Observed(
@@ -132,6 +139,7 @@ def observed(beam: ObservedBeam, dm_galactic: float | None) -> Observed:
         source=beam.source,
         band_mhz=(beam.band.centre_mhz - half_mhz, beam.band.centre_mhz + half_mhz),
         dm_galactic=dm_galactic,
+        sub_beam=sub_beam,
     )
 
 

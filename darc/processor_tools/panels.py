@@ -73,6 +73,7 @@ class Observed:
         source: name of the source
         band_mhz: lower and upper edge of the band
         dm_galactic: highest Galactic DM in this direction in pc cm^-3; None if it is not known
+        sub_beam: what the beams of candidates are, SB or TAB
     """
 
     datetimesource: str
@@ -80,6 +81,7 @@ class Observed:
     source: str
     band_mhz: tuple[float, float]
     dm_galactic: float | None = None
+    sub_beam: str = "SB"
 
 
 def printable(text: str, longest: int) -> str:
@@ -127,7 +129,7 @@ class Panel(ABC):
         """Show a candidate and its place in the ranking."""
         self.hide()
         self.axes.set_visible(True)
-        self.title.set_text(_title(number, candidate))
+        self.title.set_text(_title(number, candidate, self.observed.sub_beam))
         limit = self.observed.dm_galactic
         above = limit is not None and candidate.dm > limit
         for spine in self.axes.spines.values():
@@ -165,11 +167,11 @@ class Panel(ABC):
         ]
 
 
-def _title(number: int, candidate: Candidate) -> str:
+def _title(number: int, candidate: Candidate, sub_beam: str) -> str:
     probability = "unknown" if candidate.probability is None else f"{candidate.probability:.2f}"
     return (
         f"#{number}   p {probability}   S/N {candidate.snr:.1f}\n"
-        f"DM {candidate.dm:.2f} {DM_UNIT}   SB {candidate.sb}\n"
+        f"DM {candidate.dm:.2f} {DM_UNIT}   {sub_beam} {candidate.sb}\n"
         f"t {candidate.toa_s:.4f} s   width {candidate.width_s * 1e3:.2f} ms"
     )
 

@@ -104,7 +104,7 @@ class _Picture:
         self.title.set_text(
             f"#{number}   p {candidate.probability or 0:.2f}   S/N {candidate.snr:.1f}   "
             f"DM {candidate.dm:.2f} {DM_UNIT}   width {candidate.width_s * 1e3:.2f} ms   "
-            f"t {candidate.toa_s:.4f} s   SB {candidate.sb}"
+            f"t {candidate.toa_s:.4f} s   {self.observed.sub_beam} {candidate.sb}"
         )
         for panel in self.panels:
             panel.show(number, candidate)

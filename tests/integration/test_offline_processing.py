@@ -359,6 +359,8 @@ def test_tied_array_beams_are_processed_each_by_itself(observe):
     assert text.startswith("# SNR DM Width T0 p TAB\n")
     with h5py.File(observed.output / "triggers" / "data" / "data_full.hdf5") as file:
         assert sorted(file["tab"]) == [0, 1, 2] and "sb" not in file
+    page = PdfReader(observed.results / f"CB{BEAM:02d}_candidates_summary.pdf").pages[0].extract_text()
+    assert "TAB 2" in page and "SB" not in page
 
 
 def test_the_incoherent_beam_is_processed_where_there_is_one_tab(observe):
