@@ -23,8 +23,13 @@ from typing import Any
 import yaml
 
 from darc.formats.files import shown
-from darc.formats.results import ResultsError, best_first, summary_name, triggers_name
-from darc.formats.yaml_text import YAMLTextError, parse_yaml
+from darc.formats.results import (
+    ResultsError,
+    best_first,
+    parse_summary_content,
+    summary_name,
+    triggers_name,
+)
 
 __all__ = [
     "OfflineSummary",
@@ -106,16 +111,10 @@ def parse_summary(text: str) -> OfflineSummary | None:
     Raises:
         ResultsError: not a summary, or a number is missing
     """
-    try:
-        content = parse_yaml(text)
-    except YAMLTextError as error:
-        raise ResultsError(f"not a summary: {error}") from error
+    content = parse_summary_content(text, NUMBERS)
     if not content:
         return None
-    numbers: dict[str, Any] = {name: content.get(name) for name in NUMBERS}
-    problems = content.get("problems", [])
-    if not all(type(number) is int and number >= -1 for number in numbers.values()):
-        raise ResultsError(f"a summary needs the numbers {', '.join(numbers)}, not {shown(content)}")
+    numbers, problems = {name: content[name] for name in NUMBERS}, content.get("problems", [])
     if not isinstance(problems, list) or not all(isinstance(problem, str) for problem in problems):
         raise ResultsError(f"problems of a summary have to be a list of texts, not {shown(problems)}")
     return OfflineSummary(**numbers, problems=tuple(problems))

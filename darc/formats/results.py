@@ -106,16 +106,24 @@ def parse_summary(text: str) -> Summary | None:
     Raises:
         ResultsError: not a summary, or a number is missing
     """
+    content = parse_summary_content(text, [field.name for field in fields(Summary)])
+    return Summary(**{field.name: content[field.name] for field in fields(Summary)}) if content else None
+
+
+def parse_summary_content(text: str, numbers: Iterable[str]) -> dict[str, Any]:
+    """Return the content of a summary, with these numbers among it; nothing if it is empty.
+
+    Raises:
+        ResultsError: not a summary, or a number is missing
+    """
     try:
         content = parse_yaml(text)
     except YAMLTextError as error:
         raise ResultsError(f"not a summary: {error}") from error
-    if not content:
-        return None
-    numbers: dict[str, Any] = {field.name: content.get(field.name) for field in fields(Summary)}
-    if not all(type(number) is int and number >= -1 for number in numbers.values()):
-        raise ResultsError(f"a summary needs the numbers {', '.join(numbers)}, not {shown(content)}")
-    return Summary(**numbers)
+    found = {name: content.get(name) for name in numbers}
+    if content and not all(type(number) is int and number >= -1 for number in found.values()):
+        raise ResultsError(f"a summary needs the numbers {', '.join(found)}, not {shown(content)}")
+    return content
 
 
 @dataclass(frozen=True, kw_only=True)
