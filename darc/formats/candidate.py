@@ -74,7 +74,7 @@ _PROBABILITIES = ("prob_freqtime", "prob_dmtime")
 #: Fields that may be None, whose attribute is then absent, and their type.
 _OPTIONAL: dict[str, type[int] | type[float]] = {"nsamp_bin": int} | dict.fromkeys(_PROBABILITIES, float)
 #: What h5py raises on contents that make no sense.
-_H5PY_ERRORS = (
+H5PY_ERRORS = (
     OSError,
     KeyError,
     ValueError,
@@ -281,7 +281,7 @@ def _damage_named() -> Iterator[None]:
     """Say what h5py's errors mean."""
     try:
         yield
-    except _H5PY_ERRORS as error:
+    except H5PY_ERRORS as error:
         raise CandidateError(f"damaged, or no HDF5 file: {error}") from error
 
 

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darc.errors import DARCError
-from darc.formats.candidate import Candidate
+from darc.formats.candidate import H5PY_ERRORS, Candidate
 from darc.formats.files import written_aside
 
 #: Candidates that are written or read together.
@@ -39,17 +39,6 @@ BLOCK = 64
 #: Room that is taken beside the data of a block, in bytes: for headers, and the index of the blocks.
 _REST_BYTES = 2**20
 
-#: What h5py raises on contents that make no sense.
-_H5PY_ERRORS = (
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    OverflowError,
-    MemoryError,
-)
 #: No block is larger in bytes; those of the largest candidates have some 100 MB.
 _BLOCK_BYTES_MAX = 2**31
 
@@ -191,5 +180,5 @@ def read_blocks(path: Path, size: int = BLOCK) -> Iterator[Block]:
                 raise MergedError(f"{path}: damaged: its data sets differ in length")
             for start in range(0, len(datasets[0]), size):
                 yield Block(*(dataset[start : start + size] for dataset in datasets))
-    except _H5PY_ERRORS as error:
+    except H5PY_ERRORS as error:
         raise MergedError(f"{path}: cannot be read, damaged, or no HDF5 file: {error}") from error
