@@ -102,17 +102,27 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=(83.633, 22.0145),
         help="its direction in degrees [83.633 22.0145]",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.speed is not None and not options.speed > 0:
+        parser.error(f"--speed {options.speed:g}: above 0")
+    return options
 
 
 def _make_empty(folder: Path) -> None:
-    """Make an empty folder; delete only what an earlier demo left."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARK).exists():
-            raise DARCError(f"{folder} holds other things; choose another one with --folder")
-        shutil.rmtree(folder)
-    (folder / PAGES).mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()
+    """Make an empty folder; delete only what an earlier demo left.
+
+    Raises:
+        DARCError: it holds other things, or cannot be made
+    """
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            if not (folder / MARK).exists():
+                raise DARCError(f"{folder} holds other things; choose another one with --folder")
+            shutil.rmtree(folder)
+        (folder / PAGES).mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
+    except OSError as error:
+        raise DARCError(f"{folder}: {error.strerror}; choose another one with --folder") from error
 
 
 def _expectation(injection: Injection, flushed: dict[tuple[int, int], float]) -> Expectation:

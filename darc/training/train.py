@@ -171,7 +171,8 @@ def _refuse_at_once(options: argparse.Namespace) -> None:
     for path in options.real:
         if not path.is_file():
             raise DARCError(f"{path}: there is no such file; check the path")
-    _write(options.folder, {})
+    for folder in filter(None, (options.folder, options.keep)):
+        _write(folder, {})
 
 
 def _both(training: Examples, validation: Examples, options: argparse.Namespace) -> dict[str, Trained]:

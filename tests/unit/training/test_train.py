@@ -76,6 +76,7 @@ def test_without_pytorch_the_error_says_what_to_install(monkeypatch):
         (["m"], "pip install 'darc[train]'"),
         (["m", "--real", "none.fil"], "none.fil: there is no such file"),
         (["file/m"], "file/m: Not a directory"),
+        (["m", "--keep", "file/k"], "file/k: Not a directory"),
     ],
 )
 def test_what_would_fail_in_the_end_is_refused_at_once(tmp_path, monkeypatch, capsys, arguments, reason):
