@@ -18,19 +18,20 @@ class Progress:
     def __init__(self, title: str, stream: TextIO) -> None:
         self.title, self._stream = title, stream
         self._counting = stream.isatty()
-        self._line = ""
+        self._line = self._step = ""
 
     def report(self, step: str, done: int, total: int) -> None:
         """Take note that a part of a step is done; 0 of 0: it begins."""
         count = f" {done}{f' of {total}' if total else ''}" if done else ""
         if self._counting:
-            if self._line and done == 0:
+            if self._line and step != self._step:
                 self._stream.write("\n")
             line = f"{self.title}: {step}{count}"
             self._stream.write(f"\r{line:{len(self._line)}}")
             self._line = line
-        elif not count:
+        elif step != self._step:
             self._stream.write(f"{self.title}: {step}\n")
+        self._step = step
         self._stream.flush()
 
     def end(self, how: str, account: Account) -> None:
@@ -40,4 +41,4 @@ class Progress:
         for problem in account.problems:
             self._stream.write(f"{self.title}: {problem}\n")
         self._stream.flush()
-        self._line = ""
+        self._line = self._step = ""

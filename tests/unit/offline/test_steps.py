@@ -224,6 +224,18 @@ def test_a_gpu_without_a_number_is_refused():
         first_gpu("all")
 
 
+@pytest.mark.parametrize(
+    ("terminal", "shown"), [(True, "\rx: merge\rx: merge\rx: merge 1 of 2"), (False, "x: merge\n")]
+)
+def test_a_step_that_counts_from_nought_is_told_once(terminal, shown):
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    progress = Progress("x", stream)
+    for done, total in ((0, 0), (0, 2), (1, 2)):
+        progress.report("merge", done, total)
+    assert stream.getvalue() == shown
+
+
 def test_progress_counts_on_a_terminal_and_tells_steps_elsewhere():
     def told(terminal):
         stream = io.StringIO()
