@@ -111,6 +111,7 @@ class EventSender:
     def close(self, timeout_s: float) -> None:
         """Send what waits, for a limited time; the rest waits for the next start."""
         self._sender.close(timeout_s)
+        self._events.close()
 
     # --- single events -------------------------------------------------------------------------------------
 

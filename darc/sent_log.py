@@ -6,10 +6,12 @@ after a crash: which events are still to be sent, and which of them may have bee
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from darc.decisions import LOCK_INTERVAL_S, PREDECESSOR_S
 from darc.errors import DARCError
 from darc.formats.utc import isot_text
 
@@ -84,13 +87,16 @@ class SentLog:
     Args:
         path: the file, which may exist or not
         read: whether what it holds counts; if not, it is only added to
+        alone: whether this process acts on what it holds. It waits for the end of another one that does: a
+            service whose master was killed may be sending still
 
     Raises:
-        SentLogError: there is a file, but it cannot be read
+        SentLogError: there is a file, but it cannot be read, or another process acts on it
     """
 
-    def __init__(self, path: Path, *, read: bool = True) -> None:
+    def __init__(self, path: Path, *, read: bool = True, alone: bool = False) -> None:
         self.path = path
+        self._alone = _take_over(path.with_suffix(".lock")) if alone else None
         self._lock = threading.Lock()
         self._events: dict[str, Event] = {}
         self._outcomes: dict[str, str] = {}
@@ -98,6 +104,12 @@ class SentLog:
         self._torn = not read and path.exists()
         if read:
             self._read()
+
+    def close(self) -> None:
+        """Let another process act on it."""
+        if self._alone is not None:
+            os.close(self._alone)
+            self._alone = None
 
     # --- what is known -------------------------------------------------------------------------------------
 
@@ -239,6 +251,28 @@ class SentLog:
                 self._follow(_event_of(entry), str(entry["outcome"]))
         except (ValueError, TypeError, KeyError, AttributeError):
             return
+
+
+def _take_over(path: Path) -> int | None:
+    """Return the descriptor of a lock that no other process has now; None: it cannot be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None  # nothing can be written down then, and thus nothing be sent
+    end = time.monotonic() + PREDECESSOR_S
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() >= end:
+                os.close(descriptor)
+                raise SentLogError(f"{path}: another process acts on what is to be sent; end it") from None
+            time.sleep(LOCK_INTERVAL_S)
+        except OSError:
+            return descriptor  # a file system without locks: nobody can be waited for
+        else:
+            return descriptor
 
 
 def _event_of(entry: dict[str, Any]) -> Event:

@@ -100,7 +100,7 @@ class TriggerService(DARCBase, abc.ABC):
         """
         if self.keep_switch:
             self._restore_switch()
-        self._event_log = events = SentLog(self._event_log_path())
+        self._event_log = events = SentLog(self._event_log_path(), alone=True)
         self.trigger_queue = self._open_queue(events)
         self._server = self._serve_queue(self.trigger_queue)
         self.logger.info("sending is %s", self._state())

@@ -1,6 +1,10 @@
 """What is known of events after a crash."""
 
+import errno
 import json
+import subprocess
+import sys
+from subprocess import PIPE
 
 import pytest
 
@@ -64,6 +68,55 @@ def test_items_that_led_to_an_event_or_to_none_are_known(path):
     log.note(sent_log.EXPIRED, 0.0, "too old", items=["another"])
     log.note(sent_log.SWITCHED, 0.0, "enabled")
     assert SentLog(path).identities() == ["an item", "another"]
+
+
+@pytest.fixture
+def predecessor(path):
+    """Another process that acts on the log, and the function that ends it."""
+    code = f"""
+import sys
+from pathlib import Path
+from darc.sent_log import SentLog
+log = SentLog(Path({str(path)!r}), alone=True)
+print("has it", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdout.readline() == b"has it\n"
+        yield process
+        process.kill()
+
+
+# a packet was sent twice: by a service whose master was killed, and by the next one, which knew that it waits
+def test_who_acts_on_what_waits_first_waits_for_the_end_of_another_one(path, predecessor, monkeypatch):
+    def wait(_):
+        SentLog(path).write(event(), sent_log.SENT, 0.0)
+        predecessor.kill()
+        predecessor.wait()
+
+    monkeypatch.setattr("darc.sent_log.time.sleep", wait)
+    log = SentLog(path, alone=True)
+    assert len(log.times()) == 1
+    log.close()
+
+
+def test_who_acts_on_what_waits_does_not_begin_while_another_one_does(path, predecessor, monkeypatch):
+    monkeypatch.setattr("darc.sent_log.PREDECESSOR_S", 0.0)
+    with pytest.raises(SentLogError, match="another process"):
+        SentLog(path, alone=True)
+    assert SentLog(path).open_events() == []  # who only looks need not wait
+
+
+def test_a_log_without_a_folder_or_without_locks_can_be_taken_over(path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("darc.sent_log.fcntl.lockf", no_locks)
+    SentLog(path, alone=True).close()
+    path.parent.joinpath("lofar_trigger.lock").unlink()
+    path.parent.rmdir()
+    path.parent.touch()
+    SentLog(path.parent / "none" / "x", read=False, alone=True).close()
 
 
 def test_a_line_that_was_written_in_part_costs_only_itself(path):
