@@ -7,6 +7,7 @@ import pytest
 from darc import metrics
 from darc.errors import DARCError
 from darc.event_sender import EventSender
+from darc.network.ordered_sender import Waiting
 from darc.network.retry import RetryPolicy
 from darc.sent_log import SENDING, SENT, UNKNOWN, Event, SentLog, SentLogError
 
@@ -18,15 +19,18 @@ class KilledError(BaseException):
 class Receiver:
     """One that must not be sent anything twice, and whose mails are counted."""
 
-    unreachable, repeat = DARCError, False
+    unreachable = DARCError
 
-    def __init__(self, dies=False):
-        self.sent, self.mails, self.dies = [], 0, dies
+    def __init__(self, dies=False, repeat=False):
+        self.sent, self.mails, self.dies, self.repeat = [], 0, dies, repeat
+        self.away = ""
 
     def objection(self, event):
         return None
 
     def transmit(self, event):
+        if self.away:
+            raise DARCError(self.away)
         self.sent.append(event.key)
         return "somebody"
 
@@ -93,3 +97,36 @@ def test_who_is_killed_before_the_mail_leaves_it_to_the_next_process(tmp_path, e
     last.close(0.0)
     assert successor.mails == 1 and successor.sent == []
     assert outcomes(tmp_path) == [] and UNKNOWN in (tmp_path / "sent").read_text()
+
+
+def test_one_that_recognises_what_comes_twice_is_sent_it_again_after_a_death(tmp_path, event):
+    SentLog(tmp_path / "sent").write(event, SENDING, 1000.0)
+    receiver = Receiver(repeat=True)
+    successor = sender(tmp_path, receiver)
+    successor.start()
+    successor.close(20.0)
+    assert receiver.sent == [event.key] and outcomes(tmp_path) == []
+
+
+def test_what_waits_is_counted_until_it_is_sent_or_given_up(tmp_path, event):
+    def unsent():
+        return metrics.UNSENT.labels("lofar")._value.get()
+
+    waiting = sender(tmp_path, Receiver())
+    for number in (1, 2):
+        waiting.put(Event.new(1000.0, True, {}, {}, ()))
+        assert unsent() == number
+    waiting._attempt(Waiting(event, 0.0))
+    assert unsent() == 1
+    waiting._expire(Waiting(event, 0.0), "too old")
+    assert unsent() == 0
+
+
+def test_a_receiver_that_is_away_is_told_of_once_and_again_after_it_was_there(tmp_path, event, caplog):
+    receiver = Receiver()
+    waiting = sender(tmp_path, receiver)
+    for away in ("refused", "refused", "", "refused"):
+        receiver.away = away
+        assert waiting._attempt(Waiting(event, 0.0)) == (not away)
+    assert [record.getMessage() for record in caplog.records] == ["event waits: refused"] * 2
+    assert "waits" in (tmp_path / "sent").read_text()
