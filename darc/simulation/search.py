@@ -16,21 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from darc.definitions import ARTS, Instrument
-from darc.errors import DARCError
+from darc.definitions import Instrument
 from darc.formats.amber import header
-from darc.formats.filterbank import HEADER_BYTES_MAX, FilterbankHeader, parse_header
 from darc.simulation.amber import ARTS_PLANS, ROW, Chunk, SearchPlan, compact, format_rows
 from darc.simulation.beams import sb_table
 from darc.simulation.filterbank_sky import FilterbankSky, channel_table, tab_response
-from darc.simulation.filterbank_writer import filterbank_file
-from darc.simulation.signals import Emission, burst_extent, channel_freqs_mhz, delay_samples
+from darc.simulation.signals import Emission, burst_extent, delay_samples
 from darc.simulation.sky import Burst
 
 Floats = NDArray[np.float64]
@@ -51,59 +47,6 @@ _NEAREST, _GROWTH = 3, 1.4
 #: where interference is looked for: DMs in pc cm^-3, number of SBs
 _EMISSION_DMS = (0.0, *np.geomspace(5, 500, 11).tolist())
 _EMISSION_NSB = 9
-
-
-class Samples(Protocol):
-    """The data of one compound beam: `FilterbankSky` or `WrittenFiles`."""
-
-    instrument: Instrument
-    nbatch: int
-
-    def block(self, tab: int | None, first: int, nsample: int) -> NDArray[np.uint8]:
-        """Return samples of a TAB, shape (nsample, nchan), highest frequency first."""
-
-
-class WrittenFiles:
-    """The files of one compound beam, as far as all of them have whole batches.
-
-    Args:
-        folder: where they are.
-        beam: compound beam.
-        instrument: whose data they hold.
-
-    Raises:
-        DARCError: a file cannot be read, or its data are of another kind.
-
-    """
-
-    def __init__(self, folder: Path, beam: int, instrument: Instrument = ARTS) -> None:
-        self.instrument = instrument
-        self._paths = [filterbank_file(folder, beam, tab) for tab in range(instrument.ntab)]
-        headers = [self._header(path) for path in self._paths]
-        self._offsets = [each.header_bytes for each in headers]
-        nsample = min(
-            each.nsample(path.stat().st_size) for each, path in zip(headers, self._paths, strict=True)
-        )
-        self.nbatch = nsample // instrument.samples_per_batch
-
-    def block(self, tab: int | None, first: int, nsample: int) -> NDArray[np.uint8]:
-        """Return samples of a TAB, shape (nsample, nchan), highest frequency first."""
-        if tab is None:
-            raise ValueError("synthesised beams are made of TABs, not of the incoherent beam")
-        nchan = self.instrument.nchan
-        place = self._offsets[tab] + first * nchan
-        return np.fromfile(self._paths[tab], np.uint8, nsample * nchan, offset=place).reshape(nsample, nchan)
-
-    def _header(self, path: Path) -> FilterbankHeader:
-        try:
-            with path.open("rb") as file:
-                found = parse_header(file.read(HEADER_BYTES_MAX))
-        except OSError as error:
-            raise DARCError(f"cannot search {path}: {error.strerror}") from error
-        same = np.array_equal(found.freqs_mhz.round(6), channel_freqs_mhz(self.instrument).round(6))
-        if not same or found.nbit != 8 or not math.isclose(found.tsamp_s, self.instrument.tsamp_s):
-            raise DARCError(f"{path} holds data of another instrument; search it with that one's constants")
-        return found
 
 
 @dataclass(frozen=True)
@@ -197,7 +140,7 @@ class Search:
 
     def __init__(
         self,
-        source: Samples,
+        source: FilterbankSky,
         targets: Sequence[Target],
         *,
         plans: tuple[SearchPlan, ...] = ARTS_PLANS,

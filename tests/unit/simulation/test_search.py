@@ -1,15 +1,11 @@
-from math import inf
-
 import numpy as np
 import pytest
 
 from darc.definitions import Instrument
-from darc.errors import DARCError
 from darc.formats.amber import AmberParser
 from darc.simulation.amber import ROW, SearchPlan
 from darc.simulation.filterbank_sky import FilterbankSky
-from darc.simulation.filterbank_writer import FilterbankWriter, filterbank_file
-from darc.simulation.search import Search, Target, WrittenFiles, boxcar_snr, targets
+from darc.simulation.search import Search, Target, boxcar_snr, targets
 from darc.simulation.signals import ShapedBurst, SubBurst, narrow_band, radar
 from darc.simulation.sky import Burst, Sky
 
@@ -181,28 +177,6 @@ def test_detections_of_different_targets_are_not_compacted_into_one():
     rows = found(search(*pair, snr_min=15))
     own = rows[(rows["beam_id"] == 4) & (rows["SNR"] > 25)]
     assert sorted(round(dm / 30) for dm in own["DM"]) == [1, 4]
-
-
-def test_written_files_give_the_same_rows(tmp_path):
-    sky = FilterbankSky(Sky(6 * BATCH_S, tuple(BURSTS.values())), seed=1, instrument=SMALL)
-    FilterbankWriter(tmp_path, 3, sky, start_unix=0.0, speed=inf).run()
-    source = WrittenFiles(tmp_path, 3, SMALL)
-    assert source.nbatch == 6
-    assert np.array_equal(source.block(2, 700, 1000), sky.block(2, 700, 1000))
-    from_files = Search(source, targets(sky), plans=PLANS)
-    assert [chunk.lines for chunk in from_files] == [chunk.lines for chunk in search(*BURSTS.values())]
-
-
-def test_files_that_are_missing_or_of_another_instrument_are_named(tmp_path):
-    with pytest.raises(DARCError, match=r"CB03_00\.fil: No such file"):
-        WrittenFiles(tmp_path, 3, SMALL)
-    sky = FilterbankSky(Sky(BATCH_S), instrument=SMALL)
-    FilterbankWriter(tmp_path, 3, sky, start_unix=0.0, speed=inf).run()
-    with pytest.raises(DARCError, match=r"CB03_00\.fil holds data of another instrument"):
-        WrittenFiles(tmp_path, 3, Instrument(ntab=4))
-    with pytest.raises(DARCError, match=r"CB03_04\.fil: No such file"):
-        WrittenFiles(tmp_path, 3, Instrument(ntab=5, nchan=64))
-    assert filterbank_file(tmp_path, 3, 0).exists()
 
 
 @pytest.mark.parametrize("width", [1, 5, 25, 100])
