@@ -208,6 +208,27 @@ class Master:
 
     # --- report --------------------------------------------------------------------------------------------
 
+    def report(
+        self, info: ObservationInfo, beams: list[BeamReport], plots: tuple[Plot, ...], written: datetime
+    ) -> ObservationReport:
+        """Return what observers are told.
+
+        Args:
+            info: what was observed
+            beams: results of the beams
+            plots: plots of all beams together
+            written: when
+        """
+        return ObservationReport(
+            info=info,
+            beams=tuple(beams),
+            written=written,
+            processing=PROCESSING,
+            sub_beam="SB" if self.config.offline_processing.process_sb else "TAB",
+            plots=plots,
+            problems=tuple(self.problems),
+        )
+
     def reporter(self) -> Reporter:
         """Return who tells of the results: as in real time, but on pages of their own."""
         own = self.config.processor_master
@@ -283,16 +304,8 @@ def process(
     def publish(
         awaited: list[int], reasons: Mapping[int, str], plots: tuple[Plot, ...] = (), *, last: bool = False
     ) -> ObservationReport:
-        report = ObservationReport(
-            info=info,
-            beams=tuple(master.results(awaited, reasons)),
-            written=datetime.fromtimestamp(clock(), UTC),
-            processing=PROCESSING,
-            sub_beam="SB" if config.offline_processing.process_sb else "TAB",
-            plots=plots,
-            problems=tuple(master.problems),
-        )
-        report = reporter.marked(report)
+        beams = master.results(awaited, reasons)
+        report = reporter.marked(master.report(info, beams, plots, datetime.fromtimestamp(clock(), UTC)))
         if last or not reporter.shows(report):
             reporter.publish(report)
         return report
