@@ -123,6 +123,9 @@ def test_from_an_alarm_to_the_node_and_from_a_service_to_its_log_and_back(look, 
     page.get_by_role("link", name="Log of processor of arts001").click()
     assert page.get_by_role("heading", name="Log of Processor of arts001").is_visible()
     assert overflow(page) == 0
+    # what was decided stands at the end of a line
+    assert page.locator("pre").evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert page.locator("pre").inner_text().split("\n")[:50] == ["a long line " * 30] * 50
     page.get_by_role("link", name="Status").click()
     assert page.get_by_role("heading", name="Status", exact=True).is_visible()
 
