@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.network.command_protocol import (
+    Proof,
     ProtocolError,
     Reply,
     Request,
@@ -57,6 +58,21 @@ def test_old_and_new_requests_mean_the_same(text: bytes | str) -> None:
 def test_a_command_for_the_master_names_no_service() -> None:
     text = "{'service': 'None', 'command': 'start_observation', 'payload': '/data/a.parset'}"
     assert parse_request(text) == Request(command="start_observation", payload="/data/a.parset")
+
+
+def test_a_proof_is_read_back_with_its_request() -> None:
+    request = Request(command="status", proof=Proof("abc", 1_700_000_000, "0f"))
+    assert parse_request(encode_request(request, newline=True)) == request
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"nonce": ""}, {"nonce": None}, {"hmac": ""}, {"hmac": None}, {"time": None}, {"time": "1.5"}],
+)  # fmt: skip
+def test_a_part_of_a_proof_is_none(change: dict[str, str | None]) -> None:
+    proof = {"nonce": "abc", "time": "1700000000", "hmac": "0f"} | change
+    with pytest.raises(ProtocolError, match="a proof has a nonce, a time in whole seconds and an hmac"):
+        parse_request(json.dumps({"command": "status"} | proof))
 
 
 @given(REQUESTS)
