@@ -466,14 +466,12 @@ def test_a_mail_server_that_is_away_delays_no_trigger_and_costs_no_mail(site, lo
     assert [first["Subject"][-7:], second["Subject"][-7:]] == ["DM 1.00", "DM 2.00"]
 
 
-def test_a_trigger_queue_that_is_served_already_is_an_error_that_says_where(site):
-    first = site.start(LOFARTrigger, "master")
-    connect(site.lofar_port)
-    second = site.start(LOFARTrigger, "master")
-    second.join(TIMEOUT_S)
-    assert second.exitcode == 1
+def test_a_port_that_is_taken_is_an_error_that_says_which(site):
+    with socket.create_server(("127.0.0.1", site.lofar_port)):
+        service = site.start(LOFARTrigger, "master")
+        service.join(TIMEOUT_S)
+    assert service.exitcode == 1
     assert f"cannot serve the trigger queue on 127.0.0.1:{site.lofar_port}" in site.log("lofar_trigger")
-    assert site.stop(first) == 0
 
 
 # --- VOEvent generator -------------------------------------------------------------------------------------
@@ -498,9 +496,9 @@ def test_a_broker_s_refusal_is_an_error_with_its_reason(site, tmp_path):
         generator = site.make(VOEventGenerator, "master")
         generator.create_and_send(item())
         (path,) = (tmp_path / "voevents").iterdir()
-        with pytest.raises(
-            VOEventGeneratorException, match=r"is refused by ivo://darc/broker: .*[Pp]reviously"
-        ):
+        assert generator._send(path) == "ivo://darc/broker"  # it has that already
+        path.write_bytes(path.read_bytes().replace(b"<Who>", b"<Whom/><Who>"))
+        with pytest.raises(VOEventGeneratorException, match=r"is refused by ivo://darc/broker: \S"):
             generator._send(path)
         assert len(broker.received) == 1
 
