@@ -42,7 +42,12 @@ def _key_file(options: argparse.Namespace, host: str) -> Path | None:
 
 
 def address_of(options: argparse.Namespace) -> tuple[str, int, float]:
-    """Return host, port and longest wait in s; what the command line does not say, the configuration does."""
+    """Return host, port and longest wait in s; what the command line does not say, the configuration does.
+
+    Raises:
+        UsageError: no port, or no time that can be waited
+        ConfigError: what the configuration has to say, it cannot
+    """
     host, port, timeout_s = options.host, options.port, timeout_of(options)
     if port is not None and not 0 < port < 65536:
         raise UsageError(f"--port {port}: ports are 1 to 65535")
@@ -55,7 +60,11 @@ def address_of(options: argparse.Namespace) -> tuple[str, int, float]:
 
 
 def timeout_of(options: argparse.Namespace) -> float | None:
-    """Return the longest wait in s that the command line asks for."""
+    """Return the longest wait in s that the command line asks for.
+
+    Raises:
+        UsageError: it is not above 0, or longer than a day
+    """
     timeout_s: float | None = options.timeout
     if timeout_s is not None and not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise UsageError(f"--timeout {timeout_s:g}: seconds, above 0 and at most {MAX_TIMEOUT_S}")

@@ -106,7 +106,12 @@ class FilterbankReader(AbstractContextManager["FilterbankReader"]):
         return samples
 
     def window(self, start: int, nsample: int) -> NDArray[Any]:
-        """Return samples as the file holds them, mapped: as `read`, but less than 8 bits stay packed."""
+        """Return samples as the file holds them, mapped: as `read`, but less than 8 bits stay packed.
+
+        Raises:
+            FilterbankTruncatedError: the file does not have these samples (yet)
+            ValueError: there are no such samples in any file
+        """
         if start < 0 or nsample < 1:
             raise ValueError(f"{nsample} samples from sample {start} on: neither can be read")
         if start + nsample > self.nsample:

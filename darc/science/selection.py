@@ -62,7 +62,14 @@ class Limits:
     closed: str = ""
 
     def stop(self, snr: float, dm: float, width: float, count: int) -> str:
-        """Return the limit that stops a cluster, with the numbers; empty: none does."""
+        """Return the limit that stops a cluster, with the numbers; empty: none does.
+
+        Args:
+            snr: its S/N
+            dm: its DM in pc cm^-3
+            width: its width in samples
+            count: number of its triggers
+        """
         if self.closed:
             return self.closed
         if snr < self.snr_min:
