@@ -13,11 +13,12 @@ from typing import Any
 
 from darc.errors import DARCError
 from darc.formats.files import read_text, write_complete
+from darc.formats.parset import MASTER_KEYS
 
 #: States of an observation.
 WAITING, RUNNING = "waiting", "running"
 #: Limit of the file of the book in bytes.
-MAX_FILE_BYTES = 2**20
+MAX_FILE_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ class ObservationBook:
 class BookFile:
     """What is in the book, for the next master: where each observation's configuration is, and its state.
 
+    So is what it has from the master node, whose file another observation may have overwritten by then.
+
     It is on disk complete, also after a power cut. Without it observations go on, but not beyond this master.
 
     Args:
@@ -160,7 +163,13 @@ class BookFile:
     def write(self, observations: Sequence[Observation]) -> None:
         """Keep these observations, and no others."""
         entries = [
-            {"config_file": str(o.config_file), "state": o.state} for o in observations if o.config_file
+            {
+                "config_file": str(o.config_file),
+                "state": o.state,
+                "from_master": {key: o.obs_config[key] for key in MASTER_KEYS if key in o.obs_config},
+            }
+            for o in observations
+            if o.config_file
         ]
         try:
             write_complete(self._path, json.dumps(entries), DARCError, durable=True)
@@ -171,14 +180,17 @@ class BookFile:
         else:
             self._failing = False
 
-    def read(self) -> list[tuple[Path, str]]:
-        """Return the configuration and the state of each observation that was kept."""
+    def read(self) -> list[tuple[Path, str, dict[str, Any]]]:
+        """Return of each observation its configuration, its state, and what it has from the master node."""
         if not self._path.exists():
             return []
         try:
             entries = json.loads(read_text(self._path, MAX_FILE_BYTES, DARCError))
-            return [(Path(entry["config_file"]), str(entry["state"])) for entry in entries]
-        except (DARCError, ValueError, TypeError, KeyError) as error:
+            return [
+                (Path(entry["config_file"]), str(entry["state"]), dict(entry.get("from_master", {})))
+                for entry in entries
+            ]
+        except (DARCError, ValueError, TypeError, KeyError, AttributeError) as error:
             self._logger.error("%s: what was observed before is not known: %s", self._path, error)
             return []
 

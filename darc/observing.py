@@ -76,9 +76,9 @@ class ObservationKeeper:
 
         To be called before services start, which then join them.
         """
-        for path, state in self._book_file.read():
+        for path, state, from_master in self._book_file.read():
             try:
-                observation = self._observation(parsets.load_obs_config(path), path.name)
+                observation = self._observation(from_master | parsets.load_obs_config(path), path.name)
                 with _lines_of(observation.obs_config):
                     self._enter_again(replace(observation, state=state))
             except DARCError as error:
@@ -102,7 +102,7 @@ class ObservationKeeper:
         Raises:
             DARCError: the file is not usable, or the observation is there already
         """
-        obs_config = parsets.load_obs_config(config_file)
+        obs_config = parsets.completed(parsets.load_obs_config(config_file))
         if not obs_config.get("proctrigger", True):
             return "Success", "proctrigger is false: nothing is started for this observation"
         observation = self._observation(obs_config, Path(config_file).name)

@@ -26,6 +26,9 @@ MAX_FILE_BYTES = 2**20
 #: Limit of an encoded parset in bytes once decompressed; real ones have 23 kB.
 MAX_DECODED_BYTES = 16 * 2**20
 
+#: What a worker node takes from the master node's configuration of an observation.
+MASTER_KEYS = ("parset", "utc_start", "freq")
+
 #: Quoted text inside a value, or (group 1) a comment. A quote after a letter is an apostrophe.
 _QUOTED_OR_COMMENT = re.compile(r"""(?<!\w)(?:"[^"]*"|'[^']*')|(\#)""")
 _QUOTED = re.compile(r"""(["'])((?:(?!\1).)*)\1""", re.DOTALL)
@@ -224,6 +227,15 @@ def _master_config(obs_config: Mapping[str, Any]) -> dict[str, Any]:
     if ours and theirs and ours != theirs:  # it is overwritten by the next observation
         return {}
     return config
+
+
+def completed(obs_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the `MASTER_KEYS` of the master node, whose file the next one overwrites."""
+    try:
+        master = _master_config(obs_config)
+    except ParsetError:
+        master = {}  # whoever needs it says what is wrong with it
+    return {key: master[key] for key in MASTER_KEYS if key in master} | dict(obs_config)
 
 
 def utc_start(obs_config: Mapping[str, Any], instrument: Instrument = ARTS) -> str:

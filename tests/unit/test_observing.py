@@ -10,7 +10,7 @@ import yaml
 from darc import logs
 from darc.config import load_config
 from darc.errors import DARCError
-from darc.formats.parset import encode_parset
+from darc.formats.parset import encode_parset, observation_parset, utc_start
 from darc.observing import OVERDUE_S, ObservationKeeper
 from darc.simulation.observation import Observation
 
@@ -484,6 +484,27 @@ def test_an_observation_that_ran_when_the_master_was_killed_goes_on(keeper, subm
     (message,) = successor.first_messages("amber_listener")
     assert message["resume"] is True
     assert message["obs_config"] == keeper.book.all()[0].obs_config
+
+
+# the master node's file is one for all observations: who asks it later finds neither source nor pointing
+def test_who_joins_later_knows_what_the_next_observation_has_overwritten(
+    tmp_path, keeper, submit, clock, next_keeper
+):
+    clock.now = START_UNIX
+    submit()
+    keeper.keep()
+    following = Observation("the next one", START + timedelta(minutes=5), 102.4, number=1)
+    following.write(tmp_path / "1")
+    for each in (keeper, next_keeper()):
+        (message,) = each.first_messages("processor")
+        assert observation_parset(message["obs_config"])["task.source.name"] == "B0531+21"
+        assert utc_start(message["obs_config"]) == "2026-11-22-12:00:00"
+
+
+def test_an_observation_is_taken_though_the_file_of_the_master_node_is_damaged(tmp_path, keeper):
+    path = write(tmp_path)
+    path.with_name("darc_master.parset").write_text("damaged")
+    assert keeper.start(path)[0] == "Success"
 
 
 def test_an_observation_that_waited_when_the_master_was_killed_begins_as_any_other(
