@@ -230,7 +230,7 @@ def _master_config(obs_config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completed(obs_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the `MASTER_KEYS` of the master node, whose file the next one overwrites."""
+    """Return a configuration with `MASTER_KEYS` of the master node, whose file the next one overwrites."""
     try:
         master = _master_config(obs_config)
     except ParsetError:
