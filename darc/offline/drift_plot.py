@@ -7,10 +7,9 @@ from io import BytesIO
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import style
 from matplotlib.figure import Figure
 
-from darc.processor_tools.pages import STYLE
+from darc.processor_tools.drawing import drawing
 from darc.processor_tools.panels import printable
 from darc.science.drift_scan import Scan
 
@@ -25,7 +24,7 @@ def draw_scans(scans: Sequence[Scan], title: str, file_type: str) -> bytes:
         title: what was observed
         file_type: pdf or png
     """
-    with style.context(["default", STYLE, {"font.size": 9.0}]):
+    with drawing(9.0):
         figure = Figure(figsize=(10, 8), dpi=100, layout="constrained")
         figure.suptitle(printable(title, _TITLE_MAX), x=0.02, ha="left", weight="bold")
         by_time, by_freq = figure.subplots(2, 1)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from darc.processor_tools.pages import STYLE
+from darc.processor_tools.drawing import drawing
 from darc.processor_tools.panels import DM_UNIT, printable
 from darc.science.folding import Fold
 
@@ -36,7 +35,7 @@ def draw_fold(
         ends_mhz: centres of the first and of the last channel
         file_type: pdf or png
     """
-    with style.context(["default", STYLE, {"font.size": 9.0}]):
+    with drawing(9.0):
         figure = Figure(figsize=(10, 7.2), dpi=100, layout="constrained")
         grid = figure.add_gridspec(2, 2, height_ratios=(1, 2.2))
         figure.suptitle(printable(title, _TITLE_MAX), x=0.02, ha="left", weight="bold")

@@ -110,14 +110,13 @@ def plot_near_known_frbs(
 
 def draw(found: Sequence[Near], dm_window: float) -> bytes:
     """Return a PNG: DM against time and against S/N for each source."""
-    from matplotlib import style  # noqa: PLC0415 (matplotlib: a second)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (matplotlib: a second)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    from darc.processor_tools.pages import STYLE  # noqa: PLC0415
+    from darc.processor_tools.drawing import drawing  # noqa: PLC0415
 
     output, shown = BytesIO(), found[:SOURCES_MAX]
-    with style.context(["default", STYLE]):
+    with drawing():
         figure = Figure((_WIDTH, _HEIGHT * len(shown)), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         rows = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(2, 1), sharey="row")

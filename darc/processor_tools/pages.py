@@ -1,7 +1,6 @@
 """Pages with plots of candidates: one PDF per beam, with a block of pages for each type of plot.
 
-The candidates stand in the same order in each block: by probability, then S/N. Of matplotlib only objects are
-used, no state of pyplot, and names from outside never pass through its text markup.
+The candidates stand in the same order in each block: by probability, then S/N.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -25,6 +23,7 @@ from darc.formats.candidate import CandidateError, read
 from darc.formats.files import write_complete
 from darc.formats.results import best_first
 from darc.processor_tools.beam import ObservedBeam
+from darc.processor_tools.drawing import drawing
 from darc.processor_tools.panels import DM_UNIT, PANELS, Observed, Panel, check_settings, printable
 
 #: Sizes of the fonts in points: of a page's texts per inch of the page, of a panel's per inch of its cell.
@@ -39,16 +38,6 @@ _POINTS_PER_INCH = 72.0
 _NAME_MAX = 60
 
 _LEGEND = "#: rank by probability p, then S/N. t: arrival at the top of the band, from the start of the data."
-
-#: What differs from matplotlib's own style; a matplotlibrc on the node has no say.
-STYLE = {
-    "text.parse_math": False,  # names from observations can hold any character
-    "axes.formatter.useoffset": False,
-    "axes.linewidth": 0.6,
-    "axes.titlelocation": "left",
-    "axes.labelpad": 2.0,
-    "lines.scale_dashes": False,
-}
 
 
 class PagesError(DARCError):
@@ -92,7 +81,7 @@ def write_pages(path: Path, files: Sequence[Path], settings: Settings, observed:
     font = min(_PANEL_FONT * settings.figsize / settings.nplot_per_side, _PANEL_FONT_MAX)
     merged = PdfWriter()
     for block, name in enumerate(names):
-        with style.context(["default", STYLE, {"font.size": font}]):
+        with drawing(font):
             pages = _Pages(PANELS[name], settings, observed)
             content = pages.draw(sheets, block * len(sheets) + 1, len(names) * len(sheets))
         merged.append(BytesIO(content), outline_item=PANELS[name].heading)

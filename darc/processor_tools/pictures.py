@@ -7,7 +7,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -17,7 +16,7 @@ from darc.errors import DARCError
 from darc.formats.candidate import Candidate, CandidateError, read
 from darc.formats.files import write_complete
 from darc.formats.results import picture_name
-from darc.processor_tools.pages import STYLE
+from darc.processor_tools.drawing import drawing
 from darc.processor_tools.panels import DM_UNIT, PANELS, Observed, printable
 
 #: Size in inches, resolution, and size of the font in points: 1200 x 400 pixels, of which a third is a panel.
@@ -54,7 +53,7 @@ def write_pictures(
     """
     _empty((folder / picture_name(observed.cb, 0)).parent)
     damaged = {}
-    with style.context(["default", STYLE, {"font.size": _FONT}]):
+    with drawing(_FONT):
         picture = _Picture(settings, observed)
         for row, file in enumerate(ranked[: settings.npicture_max]):
             try:
