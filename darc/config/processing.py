@@ -149,6 +149,13 @@ class TestPulsar(Section):
     epoch_mjd: Number | None = None
     position_deg: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
 
+    @field_validator("position_deg")
+    @classmethod
+    def _on_the_sky(cls, position_deg: list[float] | None) -> list[float] | None:
+        if position_deg is not None and abs(position_deg[1]) > 90:
+            raise mistake("has to be right ascension and declination in degrees")
+        return position_deg
+
 
 class FluxModel(Section):
     """Flux density of a calibrator; see `darc.science.drift_scan.FluxModel`."""
