@@ -84,6 +84,13 @@ class QueueConnection:
         """Whether the server has not ended the connection, as far as this host knows."""
         return not self._connection.poll()
 
+    def answers(self) -> bool:
+        """Whether the server answers now: one that lost power or its link has not ended the connection."""
+        try:
+            return self.alive() and isinstance(_answer(self._connection, self._ident, "empty"), bool)
+        except (OSError, EOFError, TypeError, ValueError, DARCError):
+            return False
+
     def put(self, item: Any) -> None:
         """Put an item on the queue of the server.
 
@@ -317,7 +324,7 @@ class RemoteQueue:
                     self._spool.make_durable(item.place)
 
     def _is_connected(self) -> bool:
-        if self._connection is not None and not self._connection.alive():
+        if self._connection is not None and not self._is_fit(self._connection):
             self._disconnect()
         if self._connection is None:
             try:
@@ -327,6 +334,10 @@ class RemoteQueue:
                 return False
             self._logger.info("%s: connected", self._name)
         return True
+
+    def _is_fit(self, connection: QueueConnection) -> bool:
+        """Return whether an item may be entrusted to a connection, as far as can be told beforehand."""
+        return connection.alive() if self._repeat else connection.answers()
 
     def _disconnect(self) -> None:
         if self._connection is not None:

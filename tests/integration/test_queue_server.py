@@ -360,13 +360,23 @@ def test_items_survive_kills_of_the_server_in_order(start, output, free_address)
     assert sorted(received) == received
 
 
-def test_items_reach_a_server_of_the_standard_library(start, output):
+@pytest.mark.parametrize("repeat", [True, False])
+def test_items_reach_a_server_of_the_standard_library(start, output, repeat):
     with closing(ProcessQueue()) as addresses:
         start(serve_as_the_library_does, output, addresses)
-        with remote_queue(addresses.get(timeout=PATIENCE_S)) as remote:
+        with remote_queue(addresses.get(timeout=PATIENCE_S), repeat=repeat) as remote:
             for n in range(3):
                 remote.put({"n": n})
             assert [output.get(timeout=PATIENCE_S)["n"] for n in range(3)] == [0, 1, 2]
+
+
+def test_items_that_must_not_arrive_twice_go_over_one_connection_as_long_as_it_answers(server, items, caplog):
+    caplog.set_level("INFO")
+    with remote_queue(server.address, repeat=False) as remote:
+        for n in range(3):
+            remote.put({"n": n})
+        assert [items.get(timeout=PATIENCE_S)["n"] for n in range(3)] == [0, 1, 2]
+    assert caplog.text.count("triggers: connected") == 1
 
 
 def test_a_full_queue_is_tried_again(items):

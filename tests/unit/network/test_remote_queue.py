@@ -29,6 +29,7 @@ class FakeServer:
         self.reachable = threading.Event()
         self.attempts = threading.Semaphore(0)
         self.connections = 0
+        self.silent = False  # without having ended its connections, as after a power cut
         self.reachable.set()
 
     def connect(self, server_class, address, authkey, timeout_s):
@@ -36,6 +37,7 @@ class FakeServer:
         if not self.reachable.is_set():
             raise QueueUnavailableError("nobody there")
         self.connections += 1
+        self.silent = False
         return FakeConnection(self)
 
 
@@ -46,8 +48,11 @@ class FakeConnection:
     def alive(self):
         return self.number == self.server.connections
 
+    def answers(self):
+        return self.alive() and not self.server.silent
+
     def put(self, item):
-        if not self.alive():
+        if not self.answers():
             raise DeliveryUnknownError("it ended")
         if self.server.troubles:
             trouble = self.server.troubles.pop(0)
@@ -175,6 +180,17 @@ def test_a_connection_that_ended_while_idle_is_renewed_without_losing_an_item(ma
     server.connections += 1  # the old connection is no longer that of the server
     put(remote, 2)
     assert taken(server, 1) == [2]
+
+
+# the first trigger of each worker was lost after a power cut of the master node, however long ago that was
+def test_what_must_not_arrive_twice_is_not_risked_on_a_connection_that_does_not_answer(make, server):
+    remote = make(repeat=False)
+    put(remote, 1)
+    taken(server, 1)
+    server.silent = True
+    put(remote, 2)
+    assert taken(server, 1) == [2]
+    assert remote.dropped == 0
 
 
 def test_items_that_became_too_old_are_dropped_and_named(make, server, clock, caplog):
