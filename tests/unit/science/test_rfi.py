@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from darc.science.rfi import Cleaning, MaskError, clean, clip, masked_channels
+from darc.science.rfi import Cleaning, MaskError, clean, clip, masked_channels, outlying_channels
 
 NSAMPLE, NCHAN = 2000, 64
 NO_MASK = np.zeros(NCHAN, bool)
@@ -78,6 +78,15 @@ def test_frequency_finds_channels_that_stand_out_from_the_band(noise):
     assert not verdict.usable[[20, 41]].any()
     assert verdict.usable.sum() >= NCHAN - 6
     assert not verdict.skipped.any()
+
+
+def test_the_level_of_a_block_is_that_of_its_usable_channels():
+    mean = np.random.default_rng(2).normal(0.0, 0.1, NCHAN)
+    usable = np.ones(NCHAN, bool)
+    mean[0], usable[1:4] = 1000.0, False  # alone in the first block of four
+    assert not outlying_channels(mean, usable, 3.25, 3, 4).any()
+    mean[5] += 3.0
+    assert np.flatnonzero(outlying_channels(mean, usable, 3.25, 3, 4)).tolist() == [5]
 
 
 def test_both_finds_samples_and_channels(noise):
