@@ -214,6 +214,13 @@ class OfflineProcessing(Section):
     known_frbs_dm_window: NotNegative
     fetch_after_obs: Annotated[bool | str | list[Text] | None, Allowed("true, false, or a command")]
 
+    @field_validator("keys_data")
+    @classmethod
+    def _without_that_of_skipped(cls, keys_data: list[str], info: ValidationInfo) -> list[str]:
+        if info.data.get("key_ntriggers_skipped") in keys_data:
+            raise mistake("must not hold the name that key_ntriggers_skipped has")
+        return keys_data
+
     @field_validator("dmmax")
     @classmethod
     def _above_dmmin(cls, dmmax: float, info: ValidationInfo) -> float:

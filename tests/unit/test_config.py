@@ -466,6 +466,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(only, text, key, h
         ("lofar_trigger: {send_events: true}", "lofar_trigger.lofar_host"),
         ("mail: {login_file: /x}", "mail.tls"),
         ("offline_processing: {dmmax: 10}", "offline_processing.dmmax"),
+        ("offline_processing: {key_ntriggers_skipped: params}", "offline_processing.keys_data"),
         (
             "offline_processing: {test_pulsars: {X: {period_s: 1, dm: 1, position_deg: [16.3, 293.9]}}}",
             "offline_processing.test_pulsars",
