@@ -253,6 +253,9 @@ def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[
     with notifier:
         watched: tuple[int, int] | None = None
         while not event.is_set():
+            if watched is None:  # before the look: a file that appears after it leads to another one
+                with contextlib.suppress(OSError):
+                    notifier.add_watch(path.parent, flags.CREATE | flags.MOVED_TO)
             with contextlib.suppress(OSError):
                 status = path.stat()
                 if (status.st_dev, status.st_ino) != watched:
@@ -262,7 +265,4 @@ def wake_ups(path: Path, event: threading.Event, interval_s: float) -> Iterator[
                     watched = (status.st_dev, status.st_ino)
             yield
             event.wait(REST_S)
-            if watched is None:
-                with contextlib.suppress(OSError):
-                    notifier.add_watch(path.parent, flags.CREATE | flags.MOVED_TO)
             notifier.read(timeout=int(interval_s * 1000))
