@@ -27,7 +27,11 @@ def test_an_observation_begins_the_set_up_time_before_its_start(book):
 def test_observations_may_overlap(book):
     book.add(observation("1", 1000.0, 1100.0))
     book.add(observation("2", 1050.0, 1200.0))
+    assert book.next_event(900.0) == 95.0
+    book.begin_due(1000.0)
+    assert book.next_event(1000.0) == 45.0
     book.begin_due(1060.0)
+    assert book.next_event(1060.0) == 100.0
     assert [o.task_id for o in book.running()] == ["1", "2"]
 
 
