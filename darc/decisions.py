@@ -16,7 +16,6 @@ import fcntl
 import json
 import logging
 import os
-import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,9 +23,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-#: Longest time in s for which a predecessor's end is waited for: its master, which it ends after, is gone.
-PREDECESSOR_S = 6.0
-LOCK_INTERVAL_S = 0.05
+from darc.predecessor import wait_for_lock
 
 #: Number of dumps that are asked for again: more than the buffer holds, so that it is told which are lost.
 RECALLED = 20
@@ -201,9 +198,7 @@ class DecisionLog:
         """Open the file, once a predecessor whose master was killed has ended, too."""
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        end = time.monotonic() + PREDECESSOR_S
-        while not _locked(descriptor) and time.monotonic() < end:
-            time.sleep(LOCK_INTERVAL_S)
+        wait_for_lock(lambda: _locked(descriptor))
         return descriptor
 
 

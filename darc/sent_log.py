@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from darc.decisions import LOCK_INTERVAL_S, PREDECESSOR_S
 from darc.errors import DARCError
 from darc.formats.utc import isot_text
+from darc.predecessor import wait_for_lock
 
 #: It is to be sent. The first line of an event holds all there is to know about it.
 DECIDED = "decided"
@@ -260,19 +259,20 @@ def _take_over(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return None  # nothing can be written down then, and thus nothing be sent
-    end = time.monotonic() + PREDECESSOR_S
-    while True:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            if time.monotonic() >= end:
-                os.close(descriptor)
-                raise SentLogError(f"{path}: another process acts on what is to be sent; end it") from None
-            time.sleep(LOCK_INTERVAL_S)
-        except OSError:
-            return descriptor  # a file system without locks: nobody can be waited for
-        else:
-            return descriptor
+    if not wait_for_lock(lambda: _locked(descriptor)):
+        os.close(descriptor)
+        raise SentLogError(f"{path}: another process acts on what is to be sent; end it")
+    return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass  # a file system without locks: nobody can be waited for
+    return True
 
 
 def _event_of(entry: dict[str, Any]) -> Event:

@@ -428,7 +428,7 @@ def test_a_successor_waits_for_the_end_of_its_predecessor(node, monkeypatch):
         node.settle()
         first._log.close()
 
-    monkeypatch.setattr("darc.decisions.time.sleep", wait)
+    monkeypatch.setattr("darc.predecessor.time.sleep", wait)
     node.start_clustering()
     assert waits
     node.settle()
@@ -437,7 +437,7 @@ def test_a_successor_waits_for_the_end_of_its_predecessor(node, monkeypatch):
 
 def test_an_observation_that_was_refused_does_not_hold_up_the_next_one(node, monkeypatch):
     node = node()
-    monkeypatch.setattr("darc.decisions.time.sleep", lambda _: pytest.fail("waits for itself"))
+    monkeypatch.setattr("darc.predecessor.time.sleep", lambda _: pytest.fail("waits for itself"))
     start = {"command": "start_observation", "obs_config": node.obs_config, "resume": False, "reload": False}
     settings = Path(node.obs_config["amber_config"])
     content = settings.read_text()

@@ -94,14 +94,14 @@ def test_who_acts_on_what_waits_first_waits_for_the_end_of_another_one(path, pre
         predecessor.kill()
         predecessor.wait()
 
-    monkeypatch.setattr("darc.sent_log.time.sleep", wait)
+    monkeypatch.setattr("darc.predecessor.time.sleep", wait)
     log = SentLog(path, alone=True)
     assert len(log.times()) == 1
     log.close()
 
 
 def test_who_acts_on_what_waits_does_not_begin_while_another_one_does(path, predecessor, monkeypatch):
-    monkeypatch.setattr("darc.sent_log.PREDECESSOR_S", 0.0)
+    monkeypatch.setattr("darc.predecessor.PREDECESSOR_S", 0.0)
     with pytest.raises(SentLogError, match="another process"):
         SentLog(path, alone=True)
     assert SentLog(path).open_events() == []  # who only looks need not wait
