@@ -285,6 +285,9 @@ def burst(sbs, *, snr=20.0, weak=8.0, time=1.0, dm=60.0):
         (range(3, 71, 10), False),  # the limits themselves are excluded
         (range(3, 71, 15), False),
         (range(0, 71), False),  # in all beams: interference
+        ([0, 12], True),  # the first beam is one like the others
+        ([115, 127], True),
+        ([116, 128], False),  # no layout has as many
         ([7], False),  # in one beam only
         ([7, 8], False),
     ],
