@@ -22,6 +22,9 @@ from darc.formats.utc import UTCError, from_unix_ms, header_text, parse_utc, uni
 #: start down to whole pages, but one inside its first page up.
 WINDOW_BEFORE_S = 2.048
 
+#: Beams have at most nine digits, which 32 bits hold.
+_BEAMS = 10**9
+
 _TIME = r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)"
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]\d+)?)"
 _EVENT = re.compile(
@@ -64,8 +67,8 @@ class DadaEvent:
                 raise DadaEventError(f"{name} of an event is {value}; it has to be finite and not negative")
         if _milliseconds(self.end_s) <= _milliseconds(self.start_s):
             raise DadaEventError(f"an event cannot start at {self.start_s} s and end at {self.end_s} s")
-        if self.beam != int(self.beam):
-            raise DadaEventError(f"beam of an event is {self.beam}; it has to be a whole number")
+        if self.beam != int(self.beam) or self.beam >= _BEAMS:
+            raise DadaEventError(f"beam of an event is {self.beam:g}; it has to be a whole number below 1e9")
 
 
 def event_window(

@@ -74,6 +74,7 @@ def test_a_message_comes_back(sent, start):
         {"width": -1},
         {"beam": -1},
         {"beam": 1.5},
+        {"beam": 10**9},
         {"start_s": -0.1},
         {"end_s": 10.036},
         {"end_s": 1.0},
