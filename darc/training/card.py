@@ -172,12 +172,13 @@ Gives the probability that a candidate is a burst. Written by `darc train`; trai
 def _made(name: str, made: Made) -> str:
     factor, summand = made.calibration[name]
     bent = _BENT if name == "freqtime" else ""
+    processes = f"{made.jobs} process" + ("es" if made.jobs > 1 else "")
     return f"""## How it was made
 
     {made.command}
 
 with DARC {made.darc}, {made.versions}, in {made.duration_s / 60:.0f} minutes
-with {made.jobs} processes: {made.total_cpu_s / 60:.0f} minutes of one core, of which training this network \
+with {processes}: {made.total_cpu_s / 60:.0f} minutes of one core, of which training this network \
 took {made.cpu_s[name] / 60:.1f}
 (not counted is what `--keep` had kept; on a machine that others use it lasts longer).
 The same command gives the same weights on the same kind of machine.

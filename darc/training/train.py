@@ -41,7 +41,7 @@ NO_PYTORCH = "PyTorch is needed to train: pip install 'darc[train]'"
 #: Options that are numbers: what the shipped models were trained with, and what they mean.
 DEFAULTS = {
     "seed": 1,
-    "number": 20000,
+    "number": 40000,
     "validation": 2000,
     "test": 3000,
     "noise": 1000,
