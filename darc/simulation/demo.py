@@ -24,7 +24,7 @@ from darc.simulation.filterbank_sky import FilterbankSky
 from darc.simulation.outcome import Expectation
 from darc.simulation.receivers import LOFAR, VOEVENT, iquv
 from darc.simulation.rehearsal import Rehearsal, say
-from darc.simulation.replay import SOURCE_LIST, RuleBook, expected_triggers, recorded_beams
+from darc.simulation.replay import SOURCE_LIST, RuleBook, decided_by, expected_triggers, recorded_beams
 from darc.simulation.scenario import DEMO, Injection, Scenario
 from darc.simulation.search import Search, targets
 from darc.simulation.showcase import PAGES, STATUS, Showcase, page_settings
@@ -102,7 +102,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=(83.633, 22.0145),
         help="its direction in degrees [83.633 22.0145]",
     )
+    parser.add_argument(
+        "--site-config",
+        metavar="FILE",
+        help="configuration whose section amber_clustering decides in a replay [the defaults]",
+    )
     options = parser.parse_args(arguments)
+    if options.site_config and not options.replay:
+        parser.error("--site-config is for --replay: the injected bursts are those that the defaults find")
     if options.speed is not None and not options.speed > 0:
         parser.error(f"--speed {options.speed:g}: above 0")
     return options
@@ -203,6 +210,9 @@ def _replay(options: argparse.Namespace, folder: Path) -> Rehearsal:
         observation,
         feeds,
         lambda flushed, config: expected_triggers(recorded, rules, config, flushed),
-        {"darc_master": {"services_worker_mix": ["amber_listener", "amber_clustering", "dada_trigger"]}},
+        {
+            "darc_master": {"services_worker_mix": ["amber_listener", "amber_clustering", "dada_trigger"]},
+            "amber_clustering": decided_by(options.site_config) if options.site_config else {},
+        },
         options.speed or max(1.0, duration_s / REPLAY_S),
     )

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
-from darc.config import Config
+from darc.config import Config, load_config
 from darc.definitions import ARTS
 from darc.errors import DARCError
 from darc.formats.amber import AmberParser
@@ -80,6 +81,16 @@ class RuleBook:
             lofar_trigger_sources=list(section.lofar_trigger_sources),
             thresh_lofar_override=section.thresh_lofar_override.model_dump(),
         )
+
+
+def decided_by(site_config: Path | str) -> dict[str, Any]:
+    """Return what a site's configuration says of `amber_clustering`, but for its files.
+
+    Raises:
+        ConfigError: there are mistakes in it
+    """
+    section = load_config(site_config).amber_clustering
+    return section.model_dump(mode="json", exclude={"log_file", "source_file"})
 
 
 def decide(

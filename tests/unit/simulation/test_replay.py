@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+import yaml
 
-from darc.config import load_config
+from darc.config import ConfigError, load_config
 from darc.errors import DARCError
 from darc.formats.source_list import Source, load_source_list
 from darc.simulation.replay import (
     SOURCE_LIST,
     RuleBook,
     decide,
+    decided_by,
     expected_triggers,
     read_batches,
     recorded_beams,
@@ -21,6 +23,25 @@ CRAB = (83.633, 22.0145)
 def test_a_folder_without_recorded_files_is_refused(tmp_path):
     with pytest.raises(DARCError, match="no AMBER files"):
         recorded_beams(tmp_path)
+
+
+def test_what_a_site_decides_can_be_replayed_with_other_files(tmp_path):
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        "amber_clustering: {thresh_iquv: {snr_min: 9.5}, sb_filter: false, source_file: /away.yaml}\n"
+    )
+    decided = decided_by(site)
+    assert decided["thresh_iquv"]["snr_min"] == 9.5
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({"amber_clustering": decided}))
+    section, default = (
+        load_config(tmp_path / "cluster.yaml").amber_clustering,
+        load_config(site).amber_clustering,
+    )
+    assert section.sb_filter is False and section.thresh_lofar == default.thresh_lofar
+    assert str(section.source_file) != "/away.yaml"
+    site.write_text("amber_clustering: {snr_mim: 9.5}\n")
+    with pytest.raises(ConfigError):
+        decided_by(site)
 
 
 def test_real_pulses_of_the_crab_trigger_dumps_and_nothing_else(reference_data, monkeypatch, tmp_path):
