@@ -80,7 +80,7 @@ LIMITS = st.fixed_dictionaries(
         "dm_min": st.sampled_from([0.0, 20.0, 34.0]),
         "dm_max": st.sampled_from([40.0, 220.0, inf]),
         "window": st.sampled_from([0.25, 0.5, 1.0]),
-        "origin": st.sampled_from([None, 0.0, 0.5, -2.0]),
+        "origin": st.sampled_from([None, 0.0, 0.125, -2.0]),
     }
 )
 
@@ -212,10 +212,11 @@ def test_windows_are_counted_from_the_origin_whichever_trigger_is_first():
     late, rest = [trigger(time=0.9)], [trigger(time=1.1), trigger(time=1.9)]
     assert cluster(rest, window=1.0, origin=0.0).count.tolist() == [2]
     assert cluster(late + rest, window=1.0, origin=0.0).count.tolist() == [1, 2]
+    assert cluster([trigger(time=1.1), trigger(time=1.3)], window=1.0, origin=0.25).count.tolist() == [1, 1]
 
 
 def test_without_origin_the_earliest_trigger_above_the_snr_limit_is_amid_its_window():
-    rows = [trigger(time=3.0, snr=4.0), trigger(time=4.0), trigger(time=4.49), trigger(time=4.5)]
+    rows = [trigger(time=3.0, snr=4.0), trigger(time=4.25), trigger(time=4.5), trigger(time=4.75)]
     assert cluster(rows, window=1.0).count.tolist() == [2, 1]
 
 

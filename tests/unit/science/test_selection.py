@@ -113,7 +113,7 @@ def test_iquv_triggers_keep_their_distance_in_the_time_of_the_data():
     assert second.verdicts[0].iquv == "59.90 s after the last IQUV trigger < 60 s"
     assert second.last_iquv_s == 10.0
     third = select([new_sources({"time": 70.0})], last_iquv_s=second.last_iquv_s, iquv_interval_s=60)
-    assert third.iquv
+    assert third.iquv and third.last_iquv_s == 70.0
 
 
 def test_known_and_new_sources_share_one_message_and_one_rate_limit():
