@@ -59,6 +59,10 @@ def test_what_decides_which_programs_run_is_always_proven(key_file, host, comman
     with pytest.raises(RefusedError, match="on this host too"):
         gate.admit(request, host, NONCE)
     gate.admit(proven(request, key_file), host, NONCE)
+    other_key = new_key(key_file.with_name("other.key"), KEY[::-1])
+    for wrong in (proven(request, other_key), proven(STOP, key_file)):
+        with pytest.raises(RefusedError, match="proof of the request is wrong"):
+            gate.admit(replace(request, proof=wrong.proof), host, NONCE)
 
 
 @pytest.mark.parametrize("host", [FAR, "192.168.0.1", "0.0.0.0", "fe80::1%eth0", "2001:db8::1", "::2"])
