@@ -299,7 +299,7 @@ def test_refusals_are_logged_but_do_not_fill_the_disk(key_file, caplog) -> None:
     assert len(gate._logged) <= 1000
 
 
-def config(key_file: Path, role: str = "master", **settings: Any) -> Any:
+def config(key_file: Path, role: str | None = "master", **settings: Any) -> Any:
     defaults = {
         "key_file": key_file,
         "address": "0.0.0.0",
@@ -317,6 +317,14 @@ def test_the_master_node_makes_the_key(tmp_path, address) -> None:
     gate = gate_of(config(path, address=address), logging.getLogger())
     assert path.stat().st_mode & 0o777 == 0o600
     gate.admit(proven(STOP, path, now=gate.clock()), FAR, NONCE)
+
+
+@pytest.mark.parametrize(("role", "made"), [("worker", True), (None, False)])
+def test_where_there_is_no_master_node_a_worker_makes_the_key(tmp_path, role, made) -> None:
+    alone = config(tmp_path / "a.key", role=role)
+    alone.nodes.master = None
+    gate_of(alone, logging.getLogger())
+    assert (tmp_path / "a.key").exists() is made
 
 
 def test_a_worker_without_the_key_starts_and_says_what_to_do(tmp_path, caplog) -> None:
