@@ -220,6 +220,13 @@ UNSENT = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )
+SENDING = Gauge(
+    "darc_events_sending",
+    "Whether a service sends events: 0 no, 1 tests only, 2 all",
+    ["service"],
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
 CANDIDATES = Counter(
     "darc_candidates",
     "Candidates after each stage of the processing (raw, clusters, extracted, kept)",
@@ -258,6 +265,11 @@ def note_trigger(kind: str, outcome: str, now: float, arrived: object = None) ->
     LAST_TRIGGER.labels(kind, outcome).set(now)
     if outcome == SENT and isinstance(arrived, int | float) and isfinite(arrived):
         LATENCY.labels(kind).observe(max(0.0, now - arrived))
+
+
+def note_sending(service: str, is_on: bool, test: bool) -> None:
+    """Show whether a service sends events, and whether all of them are tests."""
+    SENDING.labels(service).set(is_on * (1 if test else 2))
 
 
 def forget_delay() -> None:

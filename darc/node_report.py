@@ -28,6 +28,10 @@ _LAST_TRIGGER = re.compile(
     r'darc_trigger_last_time_seconds\{kind="(?P<kind>\w+)",outcome="(?P<outcome>\w+)"\}'
 )
 
+#: Metric with what a service sends, and the words for its values.
+_SENDING = re.compile(r'darc_events_sending\{service="(?P<service>\w+)"\}')
+_SENDING_WORDS = {0: "disabled", 1: "enabled, all events are tests", 2: "enabled"}
+
 
 def node_details(
     config: Config,
@@ -57,6 +61,7 @@ def node_details(
         observations=tuple(map(_observation, observations)),
         delay_s=figures.get("darc_seconds_behind"),
         last_triggers=last_triggers(figures),
+        sending=sending(figures),
         disks=disks(_result_folders(config)),
         figures=figures,
     )
@@ -92,6 +97,12 @@ def last_triggers(figures: Mapping[str, float]) -> dict[str, LastTrigger]:
         if match and time > 0 and (match["kind"] not in found or time > found[match["kind"]].time):
             found[match["kind"]] = LastTrigger(time, match["outcome"])
     return found
+
+
+def sending(figures: Mapping[str, float]) -> dict[str, str]:
+    """Return which services send events, and what: in words, by service, as the metrics have it."""
+    found = ((_SENDING.fullmatch(name), value) for name, value in figures.items())
+    return {match["service"]: _SENDING_WORDS[int(value)] for match, value in found if match}
 
 
 # --- disks -------------------------------------------------------------------------------------------------

@@ -104,12 +104,26 @@ class TriggerService(DARCBase, abc.ABC):
         self.trigger_queue = self._open_queue(events)
         self._server = self._serve_queue(self.trigger_queue)
         self.logger.info("sending is %s", self._state())
+        self._show_switch()
         self._sender = self._make_sender(events)
         self._sender.start()
         self._collector = threading.Thread(
             target=self._collect, args=(self.trigger_queue,), name="collector", daemon=True
         )
         self._collector.start()
+
+    def start_observation(self, obs_config: dict[str, Any], reload: bool = True) -> None:
+        """Take the settings of the configuration; sending stays as it was switched.
+
+        Args:
+            obs_config: observation configuration
+            reload: whether to read the service's configuration again
+
+        Raises:
+            DARCError: the configuration cannot be read
+        """
+        super().start_observation(obs_config, reload)
+        self._show_switch()
 
     def _open_queue(self, events: SentLog) -> IncomingQueue:
         folder = self.config.darc_master.state_dir / "incoming" / self.service_name
@@ -212,6 +226,7 @@ class TriggerService(DARCBase, abc.ABC):
 
     def _set_switch(self, send_events: bool) -> None:
         self.send_events = send_events
+        self._show_switch()
         self.logger.warning("by command, sending is %s", self._state())
         try:
             self._open_log().note(sent_log.SWITCHED, self.clock(), self._state())
@@ -226,6 +241,9 @@ class TriggerService(DARCBase, abc.ABC):
         if kept is not None and kept != self.send_events:
             self.send_events = kept
             self.logger.warning("as by command before the restart, sending is %s", self._state())
+
+    def _show_switch(self) -> None:
+        metrics.note_sending(self.service_name, self.send_events, self.test)
 
     def _event_log_path(self) -> Path:
         return self.config.darc_master.state_dir / "sent" / f"{self.service_name}.jsonl"

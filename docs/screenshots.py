@@ -122,6 +122,7 @@ def details(cb: int | None, states: dict[str, str] | None = None) -> NodeDetails
         observations=(observation,),
         delay_s=None if cb is None else 0.4 + cb % 7 / 10,
         last_triggers={} if cb != 23 else {"iquv": LastTrigger(NOW - 207, "sent")},
+        sending={"lofar_trigger": "enabled", "voevent_generator": "enabled"} if cb is None else {},
         disks={"results": Disk("/data2/results", (3 + (cb or 0) % 4) * 10**12, 16 * 10**12)},
     )
 

@@ -143,6 +143,8 @@ def _observations(details: NodeDetails, style: Style) -> list[str]:
 def _facts(details: NodeDetails) -> Iterator[tuple[str, Cell]]:
     if details.delay_s is not None:
         yield "delay", Cell(f"{details.delay_s:.2f} s behind AMBER")
+    for service, what in details.sending.items():
+        yield service.partition("_")[0], Cell(f"sending is {what}")
     for kind, trigger in details.last_triggers.items():
         yield f"last {kind}", Cell(f"{date(trigger.time)}  {trigger.outcome}")
     for label, disk in details.disks.items():

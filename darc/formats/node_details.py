@@ -96,6 +96,7 @@ class NodeDetails:
         observations: in the order of their start
         delay_s: time between the end of the newest batch of AMBER and its being processed, in s
         last_triggers: the last trigger of each kind
+        sending: whether services that tell other telescopes do so, in words, by service
         disks: by what they are for
         figures: its metrics by name
     """
@@ -110,6 +111,7 @@ class NodeDetails:
     observations: tuple[ObservationDetails, ...] = ()
     delay_s: float | None = None
     last_triggers: dict[str, LastTrigger] = field(default_factory=dict)
+    sending: dict[str, str] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -142,6 +144,7 @@ def read_node_details(node: str, message: object) -> NodeDetails:
         observations=tuple(_observation(each) for each in _sequence(fields, "observations")),
         delay_s=_number(fields, "delay_s"),
         last_triggers={kind: _trigger(kind, each) for kind, each in _items(fields, "last_triggers")},
+        sending={name: _text({name: each}, name) for name, each in _items(fields, "sending")},
         disks={label: _disk(label, each) for label, each in _items(fields, "disks")},
         figures={
             name: _needed(_number({name: value}, name), name) for name, value in _items(fields, "figures")

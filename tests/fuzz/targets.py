@@ -203,6 +203,7 @@ _DETAILS = node_details.NodeDetails(
     ),
     delay_s=1.75,
     last_triggers={"iquv": node_details.LastTrigger(1763812700.0, "sent")},
+    sending={"lofar_trigger": "disabled"},
     disks={"results": node_details.Disk("/data", 5, 10)},
     figures={"darc_lines": 17.0},
 )

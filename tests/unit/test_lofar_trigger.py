@@ -246,6 +246,24 @@ def test_the_switch_outlasts_the_start_of_an_observation_that_reads_the_configur
     assert (service.send_events, service.interval) == (False, 1.0)
 
 
+def test_the_node_shows_how_the_switch_is(service, served):
+    def shown():
+        return metrics.REGISTRY.get_sample_value("darc_events_sending", {"service": "lofar_trigger"})
+
+    service.prepare()
+    assert shown() == 1  # tests only
+    switch(service, "disable")
+    assert shown() == 0
+    service.test = False
+    switch(service, "enable")
+    assert shown() == 2
+    service._handle(
+        {"command": "start_observation", "obs_config": {"datetimesource": "x"}, "reload_conf": True}
+    )
+    assert shown() == 1
+    service.cleanup()
+
+
 def test_an_attribute_is_told(service):
     service._get_attribute({"command": "get_attr", "attribute": "lofar_freq"})
     assert service.control_queue.get(block=False)["message"] == {"LOFARTrigger.lofar_freq": "200.0"}

@@ -19,6 +19,7 @@ from darc import metrics, metrics_store
 from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
 from darc.metrics_server import NodeCollector, NodeState
+from darc.node_report import sending
 from darc.outbox import Outbox
 from darc.processor_tools.ledger import Ledger
 from darc.processor_tools.progress import Progress
@@ -315,3 +316,18 @@ def test_every_panel_of_the_dashboard_shows_the_chosen_nodes():
     found = list(expressions(dashboard["panels"]))
     assert len(found) >= 15
     assert all('node=~"$node"' in expression for expression in found)
+
+
+@pytest.mark.parametrize(
+    ("is_on", "test", "told"),
+    [
+        (False, True, "disabled"),
+        (False, False, "disabled"),
+        (True, True, "enabled, all events are tests"),
+        (True, False, "enabled"),
+    ],
+)
+def test_whether_others_are_told_is_said_in_words(folder, is_on, test, told):
+    metrics_store.keep_as("lofar_trigger")
+    metrics.note_sending("lofar_trigger", is_on, test)
+    assert sending(metrics.reading(folder)) == {"lofar_trigger": told}

@@ -32,6 +32,7 @@ WORKER = NodeDetails(
     ),
     delay_s=0.123,
     last_triggers={"iquv": LastTrigger(NOON - 60, "sent")},
+    sending={"lofar_trigger": "enabled, all events are tests"},
     disks={"results": Disk("/data/results", 5 * 10**9, 10**12)},
     figures={"lines": 5.0},
 )
@@ -50,6 +51,7 @@ def test_a_node_tells_what_an_operator_asks_at_night():
         "  261122002  waiting  2026-11-22 13:00:00  2026-11-22 14:00:00  X\n"
         "\n"
         "delay         0.12 s behind AMBER\n"
+        "lofar         sending is enabled, all events are tests\n"
         "last iquv     2026-11-22 11:59:00  sent\n"
         "disk results  5 GB of 1 TB free  /data/results"
     )

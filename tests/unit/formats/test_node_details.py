@@ -34,6 +34,7 @@ DETAILS = NodeDetails(
     ),
     delay_s=1.75,
     last_triggers={"iquv": LastTrigger(1763812700.0, "sent")},
+    sending={"lofar_trigger": "disabled"},
     disks={"results": Disk("/data", 5, 10)},
     figures={"darc_lines": 17.0},
 )

@@ -109,6 +109,13 @@ def test_a_service_says_since_when_it_runs_how_often_it_was_restarted_and_what_w
     assert told == ["running", "for 1 h 1 min", "restarted 2 times", "queue 2.5 kB"]
 
 
+# the first question at night: is anybody told of what is found?
+def test_a_service_that_tells_others_says_whether_it_does():
+    answer = details(sending={"dada_trigger": "enabled, all events are tests"})
+    cell = row(status_page(status(answer)), "arts000").xpath('td[@data-label="DADA trigger"]')[0]
+    assert "sending enabled, all events are tests" in cell.text_content()
+
+
 def test_delay_triggers_and_disk_are_told():
     answer = details(
         delay_s=1.25,
