@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"darc process-offline: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ndarc process-offline: interrupted; the same command goes on where it was", file=sys.stderr)
+        # which would begin from the start once more
+        without = " without --again" if options.again else ""
+        said = f"interrupted; the same command{without} goes on where it was"
+        print(f"\ndarc process-offline: {said}", file=sys.stderr)
         return 130
     finally:
         logs.set_observation(None)

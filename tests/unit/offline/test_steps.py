@@ -260,3 +260,17 @@ def test_on_the_master_node_the_command_summarises(tmp_path, monkeypatch, capsys
     arguments = [str(tmp_path / "obs.yaml"), "--site-config", str(tmp_path / "site.yaml"), "--node", "m"]
     assert main(arguments) == 1
     assert "2019-05-18-23:51:13.FAKE: beam 2 is silent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [([], "the same command goes"), (["--again"], "the same command without --again goes")]
+)
+def test_who_interrupts_is_told_how_to_go_on(tmp_path, monkeypatch, capsys, options, told):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "site.yaml").write_text("nodes: {master: {name: m}}\n")
+    monkeypatch.setattr(logs, "set_up_logging", interrupt)
+    arguments = [str(tmp_path / "obs.yaml"), "--site-config", str(tmp_path / "site.yaml"), "--node", "m"]
+    assert main([*arguments, *options]) == 130
+    assert told in capsys.readouterr().err
