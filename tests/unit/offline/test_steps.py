@@ -263,7 +263,7 @@ def test_on_the_master_node_the_command_summarises(tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [([], "the same command goes"), (["--again"], "the same command without --again goes")]
+    ("options", "told"), [([], "same command goes"), (["--again"], "same command without --again goes")]
 )
 def test_who_interrupts_is_told_how_to_go_on(tmp_path, monkeypatch, capsys, options, told):
     def interrupt(*_):
