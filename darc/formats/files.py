@@ -45,9 +45,7 @@ def read_bytes(path: Path, max_bytes: int, error_class: type[DARCError]) -> byte
         error_class: no regular file, not readable, or larger than `max_bytes`
     """
     try:
-        if not path.is_file():  # opening a FIFO would wait for its writer
-            there = "is no file" if path.exists() else "there is no such file"
-            raise error_class(f"{path}: {there}; check the path")
+        check_is_file(path, error_class)  # opening a FIFO would wait for its writer
         with path.open("rb") as stream:
             content = stream.read(max_bytes + 1)
     except OSError as error:
@@ -55,6 +53,17 @@ def read_bytes(path: Path, max_bytes: int, error_class: type[DARCError]) -> byte
     if len(content) > max_bytes:
         raise error_class(f"{path}: larger than {max_bytes} bytes; is it the right file?")
     return content
+
+
+def check_is_file(path: Path, error_class: type[DARCError]) -> None:
+    """Refuse a path at which there is no regular file.
+
+    Raises:
+        error_class: there is none
+    """
+    if not path.is_file():
+        there = "is no file" if path.exists() else "there is no such file"
+        raise error_class(f"{path}: {there}; check the path")
 
 
 def write_complete(

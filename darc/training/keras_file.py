@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darc.errors import DARCError
+from darc.formats.files import check_is_file
 from darc.training.onnx_file import Graph
 
 Floats = NDArray[np.float32]
@@ -34,6 +35,7 @@ def convert(path: Path) -> bytes:
     Raises:
         KerasError: it cannot be read, or a layer of it is not known; says which
     """
+    check_is_file(path, KerasError)
     try:
         with h5py.File(path) as file:
             layers = _layers(file)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from darc import __version__
 from darc.errors import DARCError
-from darc.formats.files import write_complete
+from darc.formats.files import check_is_file, write_complete
 from darc.processor_tools.networks import Network
 from darc.training import card, real_data, second_sky, telescope_sky
 from darc.training.examples import SHAPES, Drawing, Examples
@@ -169,8 +169,7 @@ def _refuse_at_once(options: argparse.Namespace) -> None:
     if find_spec("torch") is None:
         raise DARCError(NO_PYTORCH)
     for path in options.real:
-        if not path.is_file():
-            raise DARCError(f"{path}: there is no such file; check the path")
+        check_is_file(path, DARCError)
     for folder in filter(None, (options.folder, options.keep)):
         _write(folder, {})
 

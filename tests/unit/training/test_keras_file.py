@@ -168,6 +168,8 @@ def test_weights_alone_and_other_files_are_refused(tmp_path):
     (tmp_path / "other.hdf5").write_text("something")
     with pytest.raises(KerasError, match="no model that Keras 2"):
         convert(tmp_path / "other.hdf5")
+    with pytest.raises(KerasError, match=r"absent\.hdf5: there is no such file; check the path"):
+        convert(tmp_path / "absent.hdf5")
 
 
 def test_the_command_writes_a_model_that_the_classifier_takes(tmp_path, capsys):
