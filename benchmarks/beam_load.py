@@ -27,8 +27,8 @@ from benchmarks.candidate import (
     observed_beam,
     write_beam,
 )
-from darc.forks import prepare_forks
 from darc.network.process_queue import ProcessQueue
+from darc.processes.forks import prepare_forks
 from darc.processor_tools.classifier import Classifier
 from darc.processor_tools.crew import StepProcess
 from darc.processor_tools.extractor import Extractor

@@ -17,13 +17,13 @@ from darc.alerts import Context, lateness_s
 from darc.amber_rows import RowIntake, trigger_files
 from darc.base import MessageQueue
 from darc.beam_service import BeamService
-from darc.decisions import DecisionLog, file_in
 from darc.errors import DARCError
 from darc.formats.amber_config import count_instances
 from darc.formats.observation_name import UNNAMED, observation_label
 from darc.handover import Handover
 from darc.network.master_queues import master_queue
 from darc.network.remote_queue import RemoteQueue
+from darc.records.decisions import DecisionLog, file_in
 from darc.science.batching import Batch
 from darc.science.galaxy import require_model
 from darc.science.rules import Rules

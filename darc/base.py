@@ -22,7 +22,7 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.observation_name import UNNAMED, observation_label, observation_names
 from darc.network.retry import RetryPolicy, RetryStoppedError, retry
-from darc.watched_process import WatchedProcess
+from darc.processes.watched_process import WatchedProcess
 
 #: Longest time in s that a service waits for a message before it looks around again.
 LONGEST_WAIT_S = 1.0

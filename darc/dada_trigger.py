@@ -12,16 +12,16 @@ from typing import Any
 
 from darc import metrics
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase
-from darc.decisions import decided_dumps, file_in
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.dada_event import DadaEvent, build_message, event_window
 from darc.formats.observation_name import observation_label
 from darc.formats.trigger import STOKES, DumpTrigger
 from darc.formats.utc import parse_utc
-from darc.journal import Journal
 from darc.network.retry import RetryPolicy
 from darc.outbox import Outbox
+from darc.records.decisions import decided_dumps, file_in
+from darc.records.journal import Journal
 from darc.science.polcal import dump_windows
 
 #: Time in s between two attempts to reach dada_dbevent.

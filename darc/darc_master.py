@@ -33,14 +33,14 @@ from darc.master_commands import switched_service as switched
 from darc.network.authentication import gate_of
 from darc.network.command_protocol import PROVEN_COMMANDS, Reply, Request, parse_request
 from darc.network.command_server import CommandServer
-from darc.node_metrics import node_metrics
-from darc.node_report import log_tail, node_details
-from darc.observing import ObservationKeeper
+from darc.node.metrics import node_metrics
+from darc.node.observing import ObservationKeeper
+from darc.node.report import log_tail, node_details
+from darc.node.supervisor import Supervisor, for_all
+from darc.node.wellbeing import Wellbeing
 from darc.operator_mail import OperatorMail
-from darc.supervisor import Supervisor, for_all
 from darc.systemd_notify import Notifier
 from darc.topology import SERVICES
-from darc.wellbeing import Wellbeing
 
 Result = tuple[str, Any]
 

@@ -15,8 +15,8 @@ from astropy.time import Time
 from darc import metrics
 from darc.alerts import Context, iquv_message, master_item
 from darc.base import LONGEST_WAIT_S, MessageQueue
-from darc.decisions import Decisions
 from darc.network.remote_queue import RemoteQueue
+from darc.records.decisions import Decisions
 from darc.science.selection import Selection, Verdict
 
 #: Receivers on the master node, as the log names them; their kinds are the same in small letters.

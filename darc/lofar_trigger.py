@@ -8,14 +8,14 @@ from typing import Any
 
 from darc.base import LAST_WAIT_S
 from darc.errors import DARCError
+from darc.events.trigger_service import TriggerService
 from darc.formats.lofar_packet import freeze_time, pack, unpack
 from darc.formats.trigger import NEEDED_BY_LOFAR, UNITS
 from darc.network.mail import build_mail
 from darc.network.mail_spool import MailSpool, open_spool
 from darc.network.queue_server import QueueServer
+from darc.records.sent_log import Event
 from darc.science.dispersion import delay_s
-from darc.sent_log import Event
-from darc.trigger_service import TriggerService
 
 
 class LOFARTriggerException(DARCError):  # noqa: N818 (documented name)

@@ -1,8 +1,8 @@
 """What is counted and measured on a node, for Prometheus and the status page.
 
 The figures are always kept. `docs/metrics.md` lists them, `darc.metrics_store` says where they are, and the
-master serves them if a port is configured (`darc.metrics_server`). Count what was done together in one go,
-per block or batch: an increment costs a microsecond or two.
+master serves them if a port is configured (`darc.node.metrics_server`). Count what was done together in one
+go, per block or batch: an increment costs a microsecond or two.
 """
 
 from __future__ import annotations

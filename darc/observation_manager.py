@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase
-from darc.deaths import DEATHS_MAX, Deaths
 from darc.errors import DARCError
-from darc.forks import prepare_forks
 from darc.formats import parset as parsets
 from darc.formats.observation_name import observation_label
+from darc.processes.deaths import DEATHS_MAX, Deaths
+from darc.processes.forks import prepare_forks
+from darc.processes.watched_process import UNSEEN
 from darc.reporting.memory import OpenObservations
-from darc.watched_process import UNSEEN
 
 #: Start method of the processes of observations: others inherit what threads hold, or import everything.
 START_METHOD = "forkserver"

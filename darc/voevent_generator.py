@@ -9,16 +9,16 @@ from typing import Any
 from astropy.coordinates import SkyCoord
 
 from darc.errors import DARCError
+from darc.events.trigger_service import TriggerService
 from darc.formats import voevent
 from darc.formats.files import write_complete
 from darc.formats.trigger import NEEDED_BY_VOEVENT, NEW_SOURCE
 from darc.formats.utc import as_astropy, isot_text, parse_utc
 from darc.network.queue_server import QueueServer
 from darc.network.vtp import TransportError, send_voevent
+from darc.records.sent_log import Event
 from darc.science.pointing import galactic, position_angle_deg
 from darc.science.radiometer import gain_k_per_jy
-from darc.sent_log import Event
-from darc.trigger_service import TriggerService
 
 #: What the importance of an event is based on.
 CRITERIA = (

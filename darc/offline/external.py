@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from darc.forks import foreign_environment
 from darc.offline.plan import OfflineError
+from darc.processes.forks import foreign_environment
 
 #: Time in s between two looks whether a program has ended or the work is to end.
 _LOOK_INTERVAL_S = 0.2

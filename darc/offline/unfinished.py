@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from darc.deaths import DEATHS_MAX
 from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.offline.plan import OfflineError
+from darc.processes.deaths import DEATHS_MAX
 from darc.reporting.memory import OpenObservations
 
 _logger = logging.getLogger("darc.offline")

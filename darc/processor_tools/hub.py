@@ -18,11 +18,11 @@ from typing import Any
 from darc.base import DARCBase
 from darc.config import Config
 from darc.errors import DARCError
-from darc.forks import prepare_forks
 from darc.formats.candidate import CandidateError, read
 from darc.formats.files import write_complete
 from darc.formats.results import Trigger, build_summary, build_triggers, summary_name, triggers_name
 from darc.network.process_queue import ProcessQueue
+from darc.processes.forks import prepare_forks
 from darc.processor_tools.beam import ObservedBeam, ProcessorException
 from darc.processor_tools.beam_extractor import extraction_settings
 from darc.processor_tools.classifier import Classifier

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from darc.watched_process import UNSEEN, WatchedProcess
+from darc.processes.watched_process import UNSEEN, WatchedProcess
 
 PATIENCE_S = 20.0
 

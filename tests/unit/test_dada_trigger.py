@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.dada_trigger import DADATrigger, DADATriggerException
-from darc.decisions import DecisionLog
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
+from darc.records.decisions import DecisionLog
 from darc.simulation.dada_dbevent import Dump, RingBuffer, parse_message
 from darc.simulation.observation import Observation
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from darc import __version__, supervisor
+from darc import __version__
 from darc.config import ConfigError
 from darc.darc_master import DARCMaster, DARCMasterException, main
 from darc.errors import DARCError
 from darc.formats.node_details import read_node_details
 from darc.network.command_protocol import Request, encode_reply, parse_reply
+from darc.node import supervisor
 from darc.simulation.observation import Observation
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)

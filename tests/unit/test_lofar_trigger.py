@@ -15,7 +15,7 @@ from darc.lofar_trigger import LOFARTrigger, LOFARTriggerException, LOFARTrigger
 from darc.network.mail import MailError
 from darc.network.ordered_sender import OrderedSender
 from darc.network.queue_server import QueueServer
-from darc.sent_log import Event, SentLog
+from darc.records.sent_log import Event, SentLog
 from darc.simulation.lofar_receiver import LOFARPacket, decode
 
 #: The documented example: 5 s of buffer, arrival at 1.37 GHz.
@@ -372,7 +372,7 @@ def served(monkeypatch):
         served.update(server_class=server_class, address=address, key=key, validate=validate)
         return Server()
 
-    monkeypatch.setattr("darc.trigger_service.serve_queue", serve_queue)
+    monkeypatch.setattr("darc.events.trigger_service.serve_queue", serve_queue)
     return served
 
 
@@ -401,7 +401,7 @@ def test_a_port_that_is_taken_is_told_with_what_to_check(service, monkeypatch):
     def serve_queue(*_, **__):
         raise OSError(98, "Address already in use")
 
-    monkeypatch.setattr("darc.trigger_service.serve_queue", serve_queue)
+    monkeypatch.setattr("darc.events.trigger_service.serve_queue", serve_queue)
     with pytest.raises(DARCError, match=r"here:5201: Address already in use; check lofar_trigger\.server_"):
         service.prepare()
     service.cleanup()
@@ -413,7 +413,7 @@ def test_the_key_is_made_when_there_is_none(tmp_path, monkeypatch):
         f"lofar_trigger: {{server_auth_file: {tmp_path}/keys/lofar.key}}"
     )
     service = LOFARTrigger(queue.Queue(), config_file=tmp_path / "config.yaml")
-    monkeypatch.setattr("darc.trigger_service.serve_queue", lambda *_, **__: Server())
+    monkeypatch.setattr("darc.events.trigger_service.serve_queue", lambda *_, **__: Server())
     service.prepare()
     service.cleanup()
     assert len((tmp_path / "keys" / "lofar.key").read_text().strip()) == 64
@@ -596,7 +596,7 @@ def test_what_was_disabled_or_made_a_test_meanwhile_is_not_sent_after_a_restart(
 
 
 def test_lofar_that_cannot_be_reached_gets_the_packet_later(service, served, outside, monkeypatch):
-    monkeypatch.setattr("darc.trigger_service.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("darc.events.trigger_service.FIRST_PAUSE_S", 0.01)
     service.lofar_host, service.interval = "unreachable", 0.0
     service.prepare()
     service.trigger_queue.put(item())

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from darc import metrics, metrics_store
 from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
-from darc.metrics_server import NodeCollector, NodeState
-from darc.node_report import sending
+from darc.node.metrics_server import NodeCollector, NodeState
+from darc.node.report import sending
 from darc.outbox import Outbox
 from darc.processor_tools.ledger import Ledger
 from darc.processor_tools.progress import Progress

@@ -6,10 +6,10 @@ import threading
 import pytest
 
 from darc.config_files import PACKAGED
-from darc.deaths import DEATHS_MAX
 from darc.errors import DARCError
 from darc.offline.plan import Interrupted
 from darc.offline_processing import OfflineProcessing, OfflineProcessingException
+from darc.processes.deaths import DEATHS_MAX
 
 END_UNIX = 1000.0
 ONE, OTHER = {"datetimesource": "one"}, {"datetimesource": "other"}

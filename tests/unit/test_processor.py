@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from darc import processor
-from darc.deaths import DEATHS_MAX
 from darc.errors import DARCError
 from darc.formats.parset import load_obs_config
+from darc.processes.deaths import DEATHS_MAX
+from darc.processes.watched_process import UNSEEN
 from darc.processor import ProcessorException, ProcessorManager
 from darc.simulation.observation import Observation
-from darc.watched_process import UNSEEN
 
 START = datetime(2019, 5, 18, 23, 51, 12, 640_000, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from darc import processor_master
-from darc.deaths import DEATHS_MAX
 from darc.errors import DARCError
 from darc.formats.overview import parse_coordinates, parse_info
 from darc.formats.parset import encode_parset, load_obs_config
 from darc.formats.results import Summary, Trigger, build_summary, build_triggers
+from darc.processes.deaths import DEATHS_MAX
 from darc.processor_master import ProcessorMaster, ProcessorMasterManager
 from darc.reporting.memory import MAILED_NAME
 from darc.reporting.report import BeamState

@@ -308,7 +308,7 @@ def test_all_recent_dumps_are_asked_for_again_by_who_follows_as_they_may_have_be
 
 
 def test_only_as_many_dumps_are_asked_for_again_as_may_be_of_use(node, monkeypatch):
-    monkeypatch.setattr("darc.decisions.RECALLED", 2)
+    monkeypatch.setattr("darc.records.decisions.RECALLED", 2)
     node = node()
     for batch in (10, 20, 30):
         burst(node, batch)
@@ -405,7 +405,7 @@ def test_a_file_system_without_locks_costs_the_waiting_only(node, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     node = node()
-    monkeypatch.setattr("darc.decisions.fcntl.flock", no_locks)
+    monkeypatch.setattr("darc.records.decisions.fcntl.flock", no_locks)
     node.start_clustering()
     for batch in (10, 20):
         burst(node, batch)
@@ -428,7 +428,7 @@ def test_a_successor_waits_for_the_end_of_its_predecessor(node, monkeypatch):
         node.settle()
         first._log.close()
 
-    monkeypatch.setattr("darc.predecessor.time.sleep", wait)
+    monkeypatch.setattr("darc.records.predecessor.time.sleep", wait)
     node.start_clustering()
     assert waits
     node.settle()
@@ -437,7 +437,7 @@ def test_a_successor_waits_for_the_end_of_its_predecessor(node, monkeypatch):
 
 def test_an_observation_that_was_refused_does_not_hold_up_the_next_one(node, monkeypatch):
     node = node()
-    monkeypatch.setattr("darc.predecessor.time.sleep", lambda _: pytest.fail("waits for itself"))
+    monkeypatch.setattr("darc.records.predecessor.time.sleep", lambda _: pytest.fail("waits for itself"))
     start = {"command": "start_observation", "obs_config": node.obs_config, "resume": False, "reload": False}
     settings = Path(node.obs_config["amber_config"])
     content = settings.read_text()

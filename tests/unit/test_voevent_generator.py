@@ -373,7 +373,7 @@ class Server:
 def test_documents_that_the_broker_does_not_take_go_out_after_a_restart_in_order(
     service, broker, monkeypatch, caplog
 ):
-    monkeypatch.setattr("darc.trigger_service.serve_queue", lambda *_, **__: Server())
+    monkeypatch.setattr("darc.events.trigger_service.serve_queue", lambda *_, **__: Server())
     service.interval = 0.0
     broker.answers = [TransportError("nobody listens")] * 9
     service.prepare()

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from darc.control import main
-from darc.sent_log import SENT, Event, SentLog
+from darc.records.sent_log import SENT, Event, SentLog
 
 TRIGGER = (
     "{dm: 56.791, dm_err: 0.2, width: 2.5, snr: 15.2, flux: 3.4, ra: 83.63, dec: 22.01, cb: 4, ymw16: 243.1,"

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from darc.forks import prepare_forks
 from darc.offline.external import ExternalError, run
 from darc.offline.plan import Interrupted
+from darc.processes.forks import prepare_forks
 
 
 def python(code):

@@ -17,8 +17,8 @@ from darc.config import SERVICES, Config
 from darc.errors import DARCError
 from darc.formats.node_details import Disk, LastTrigger, NodeDetails, ObservationDetails
 from darc.log_rotation import old_log
-from darc.observations import Observation
-from darc.supervisor import Supervisor
+from darc.node.observations import Observation
+from darc.node.supervisor import Supervisor
 
 #: Largest part of a log file that is read for its last lines, in bytes.
 MAX_LOG_BYTES = 1 << 20

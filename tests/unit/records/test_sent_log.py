@@ -8,8 +8,8 @@ from subprocess import PIPE
 
 import pytest
 
-from darc import sent_log
-from darc.sent_log import Event, SentLog, SentLogError
+from darc.records import sent_log
+from darc.records.sent_log import Event, SentLog, SentLogError
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def predecessor(path):
     code = f"""
 import sys
 from pathlib import Path
-from darc.sent_log import SentLog
+from darc.records.sent_log import SentLog
 log = SentLog(Path({str(path)!r}), alone=True)
 print("has it", flush=True)
 sys.stdin.read()
@@ -94,14 +94,14 @@ def test_who_acts_on_what_waits_first_waits_for_the_end_of_another_one(path, pre
         predecessor.kill()
         predecessor.wait()
 
-    monkeypatch.setattr("darc.predecessor.time.sleep", wait)
+    monkeypatch.setattr("darc.records.predecessor.time.sleep", wait)
     log = SentLog(path, alone=True)
     assert len(log.times()) == 1
     log.close()
 
 
 def test_who_acts_on_what_waits_does_not_begin_while_another_one_does(path, predecessor, monkeypatch):
-    monkeypatch.setattr("darc.predecessor.PREDECESSOR_S", 0.0)
+    monkeypatch.setattr("darc.records.predecessor.PREDECESSOR_S", 0.0)
     with pytest.raises(SentLogError, match="another process"):
         SentLog(path, alone=True)
     assert SentLog(path).open_events() == []  # who only looks need not wait
@@ -111,7 +111,7 @@ def test_a_log_without_a_folder_or_without_locks_can_be_taken_over(path, monkeyp
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("darc.sent_log.fcntl.lockf", no_locks)
+    monkeypatch.setattr("darc.records.sent_log.fcntl.lockf", no_locks)
     SentLog(path, alone=True).close()
     path.parent.joinpath("lofar_trigger.lock").unlink()
     path.parent.rmdir()
@@ -145,13 +145,13 @@ def test_what_cannot_be_written_is_an_error_that_says_what_follows(path):
 
 def test_a_line_is_on_disk_before_the_next_step(path, monkeypatch):
     synced = []
-    monkeypatch.setattr("darc.sent_log.os.fsync", lambda _: synced.append(path.read_text()))
+    monkeypatch.setattr("darc.records.sent_log.os.fsync", lambda _: synced.append(path.read_text()))
     SentLog(path).write(event(), sent_log.SENDING, 0.0)
     assert '"sending"' in synced[0]
 
 
 def test_months_of_events_take_a_limited_memory_and_stay_in_the_file(path, monkeypatch):
-    monkeypatch.setattr("darc.sent_log._MAX_EVENTS", 5)
+    monkeypatch.setattr("darc.records.sent_log._MAX_EVENTS", 5)
     log = SentLog(path)
     waiting = event()
     log.write(waiting, sent_log.WAITS, 0.0)
@@ -163,7 +163,7 @@ def test_months_of_events_take_a_limited_memory_and_stay_in_the_file(path, monke
 
 
 def test_months_of_items_that_led_to_no_event_take_a_limited_memory(path, monkeypatch):
-    monkeypatch.setattr("darc.sent_log._MAX_IDENTITIES", 5)
+    monkeypatch.setattr("darc.records.sent_log._MAX_IDENTITIES", 5)
     log = SentLog(path)
     for number in range(20):
         log.note(sent_log.FAILED, 0.0, "no packet can be made of it", items=[str(number)])
@@ -173,7 +173,7 @@ def test_months_of_items_that_led_to_no_event_take_a_limited_memory(path, monkey
 
 # the limits count what was sent within an hour, however much was refused meanwhile
 def test_refusals_do_not_push_out_of_memory_what_was_sent(path, monkeypatch):
-    monkeypatch.setattr("darc.sent_log._MAX_EVENTS", 5)
+    monkeypatch.setattr("darc.records.sent_log._MAX_EVENTS", 5)
     log = SentLog(path)
     for number in range(3):
         log.write(event(unix=float(number)), sent_log.SENT, 0.0)
@@ -195,7 +195,7 @@ def test_an_hour_of_refusals_of_all_beams_is_read_after_a_restart(path):
 
 
 def test_of_a_long_file_only_the_end_is_read(path, monkeypatch):
-    monkeypatch.setattr("darc.sent_log._READ_BYTES", 2000)
+    monkeypatch.setattr("darc.records.sent_log._READ_BYTES", 2000)
     log = SentLog(path)
     for number in range(50):
         log.write(event(unix=float(number)), sent_log.SENT, 0.0)

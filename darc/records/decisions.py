@@ -23,7 +23,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from darc.predecessor import wait_for_lock
+from darc.records.predecessor import wait_for_lock
 
 #: Number of dumps that are asked for again: more than the buffer holds, so that it is told which are lost.
 RECALLED = 20

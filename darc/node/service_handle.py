@@ -6,8 +6,8 @@ import enum
 import threading
 from dataclasses import dataclass, field
 
-from darc.deaths import Deaths
-from darc.service_process import ServiceProcess
+from darc.node.service_process import ServiceProcess
+from darc.processes.deaths import Deaths
 
 
 class State(enum.Enum):

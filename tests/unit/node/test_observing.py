@@ -11,7 +11,7 @@ from darc import logs
 from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats.parset import encode_parset, observation_parset, utc_start
-from darc.observing import OVERDUE_S, ObservationKeeper
+from darc.node.observing import OVERDUE_S, ObservationKeeper
 from darc.simulation.observation import Observation
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)

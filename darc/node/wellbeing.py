@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from darc.observations import ObservationBook
-from darc.service_handle import State
-from darc.supervisor import Supervisor
+from darc.node.observations import ObservationBook
+from darc.node.service_handle import State
+from darc.node.supervisor import Supervisor
 from darc.systemd_notify import Notifier
 
 

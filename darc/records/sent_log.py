@@ -20,7 +20,7 @@ from typing import Any
 
 from darc.errors import DARCError
 from darc.formats.utc import isot_text
-from darc.predecessor import wait_for_lock
+from darc.records.predecessor import wait_for_lock
 
 #: It is to be sent. The first line of an event holds all there is to know about it.
 DECIDED = "decided"

@@ -10,7 +10,7 @@ import yaml
 from darc.config import load_config
 from darc.errors import DARCError
 from darc.formats.node_details import LastTrigger
-from darc.node_report import disks, last_lines, last_triggers, log_tail, node_details
+from darc.node.report import disks, last_lines, last_triggers, log_tail, node_details
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from darc.decisions import DecisionLog, decided_dumps
+from darc.records.decisions import DecisionLog, decided_dumps
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_dumps_are_those_of_the_observation_that_is_asked_for(path):
 
 def test_a_decision_is_on_disk_before_anything_is_sent_and_nobody_waits_for_the_others(path, monkeypatch):
     synced = []
-    monkeypatch.setattr("darc.decisions.os.fsync", lambda _: synced.append(path.read_text()))
+    monkeypatch.setattr("darc.records.decisions.os.fsync", lambda _: synced.append(path.read_text()))
     decide(path, batch=1)
     assert synced == []
     decide(path, batch=2, sendings={"iquv": {"trigger": []}})

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from darc.wellbeing import Wellbeing
+from darc.node.wellbeing import Wellbeing
 
 STATES = {"amber_listener": "running", "processor": "failed"}
 

@@ -20,8 +20,8 @@ from typing import Any
 from darc import logs
 from darc.base import MessageQueue
 from darc.errors import DARCError
+from darc.processes.watched_process import EXIT_CODE_WAIT_S, WatchedProcess
 from darc.topology import service_class
-from darc.watched_process import EXIT_CODE_WAIT_S, WatchedProcess
 
 #: Multiprocessing looks at all children when it starts one, and an exit code can be read only once: only one
 #: thread at a time may start a process or ask for an exit code.

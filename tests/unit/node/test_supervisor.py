@@ -6,12 +6,12 @@ import signal
 import pytest
 import yaml
 
-from darc import supervisor as module
 from darc.config import ConfigError, load_config
 from darc.errors import DARCError
 from darc.formats.node_details import ServiceDetails
-from darc.service_process import NoProcessError
-from darc.supervisor import Supervisor
+from darc.node import supervisor as module
+from darc.node.service_process import NoProcessError
+from darc.node.supervisor import Supervisor
 
 NAME, OTHER = "dada_trigger", "amber_listener"
 START = 1_700_000_000.0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.event_limits import refusal
+from darc.events.limits import refusal
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from darc.errors import DARCError
-from darc.observations import Observation, ObservationBook
+from darc.node.observations import Observation, ObservationBook
 
 
 def observation(task_id="1", start=1000.0, end=1100.0):

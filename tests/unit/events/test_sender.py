@@ -6,10 +6,10 @@ import pytest
 
 from darc import metrics
 from darc.errors import DARCError
-from darc.event_sender import EventSender
+from darc.events.sender import EventSender
 from darc.network.ordered_sender import Waiting
 from darc.network.retry import RetryPolicy
-from darc.sent_log import SENDING, SENT, UNKNOWN, Event, SentLog, SentLogError
+from darc.records.sent_log import SENDING, SENT, UNKNOWN, Event, SentLog, SentLogError
 
 
 class KilledError(BaseException):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darc import journal as module
-from darc.journal import Intent, Journal
+from darc.records import journal as module
+from darc.records.journal import Intent, Journal
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from darc import metrics_store
 from darc.config import Config
-from darc.observations import ObservationBook
-from darc.supervisor import Supervisor
+from darc.node.observations import ObservationBook
+from darc.node.supervisor import Supervisor
 
 _logger = logging.getLogger("darc.metrics")
 
@@ -37,7 +37,7 @@ def node_metrics(config: Config, supervisor: Supervisor, book: ObservationBook) 
             yield None
             return
         # an import that a master without a port does without
-        from darc.metrics_server import MetricsServer, NodeCollector, NodeState  # noqa: PLC0415
+        from darc.node.metrics_server import MetricsServer, NodeCollector, NodeState  # noqa: PLC0415
 
         def state() -> NodeState:
             services = {name: supervisor.details(name) for name in supervisor.handles}

@@ -11,18 +11,20 @@ from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
-from darc import event_limits, kept_switch, metrics, sent_log
+from darc import metrics
 from darc.base import LAST_WAIT_S, LONGEST_WAIT_S, DARCBase
 from darc.config import Config
 from darc.errors import DARCError
-from darc.event_sender import EventSender
+from darc.events import limits
+from darc.events.sender import EventSender
 from darc.formats.trigger import check_item, pick
 from darc.network.incoming_queue import Accepted, IncomingQueue
 from darc.network.item_spool import ItemSpool
 from darc.network.master_queues import server_key
 from darc.network.queue_server import PlainQueueServer, QueueServer, serve_queue
 from darc.network.retry import RetryPolicy
-from darc.sent_log import Event, SentLog, SentLogError
+from darc.records import kept_switch, sent_log
+from darc.records.sent_log import Event, SentLog, SentLogError
 
 #: Pause in s while a receiver cannot be reached: the first one, twice as long each time.
 FIRST_PAUSE_S = 1.0
@@ -317,7 +319,7 @@ class TriggerService(DARCBase, abc.ABC):
 
     def _refusal(self, events: SentLog, test: bool) -> str | None:
         # tests count by themselves, so that one never costs an event
-        return event_limits.refusal(self.clock(), events.times(test), self.min_spacing, self.max_per_hour)
+        return limits.refusal(self.clock(), events.times(test), self.min_spacing, self.max_per_hour)
 
     def _send_now(self, sender: EventSender, event: Event) -> None:
         """Send an event while its caller waits: the service does not run."""

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from darc.config import Config, load_config
-from darc.deaths import Deaths
 from darc.errors import DARCError
-from darc.forks import end_forks, prepare_forks
 from darc.formats.node_details import ServiceDetails
 from darc.network.process_queue import ProcessQueue
-from darc.service_handle import Handle, State
-from darc.service_process import Launch, NoProcessError, ServiceProcess
+from darc.node.service_handle import Handle, State
+from darc.node.service_process import Launch, NoProcessError, ServiceProcess
+from darc.processes.deaths import Deaths
+from darc.processes.forks import end_forks, prepare_forks
 from darc.topology import SERVICES, module_names
 
 #: Ends a service's wait for a message, so that it sees a signal at once: a question whose answer nobody
@@ -34,12 +34,12 @@ WAKE_UP = {"command": "get_attr", "attribute": "name", "id": 0}
 PROGRAM = (
     "argparse",
     "darc.network.command_server",
-    "darc.node_metrics",
-    "darc.node_report",
-    "darc.observing",
+    "darc.node.metrics",
+    "darc.node.report",
+    "darc.node.observing",
     "darc.log_rotation",
     "darc.master_commands",
-    "darc.wellbeing",
+    "darc.node.wellbeing",
 )
 
 R = TypeVar("R")

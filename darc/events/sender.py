@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from darc import metrics, sent_log
+from darc import metrics
 from darc.errors import DARCError
 from darc.network.ordered_sender import OrderedSender, Waiting
 from darc.network.retry import RetryPolicy
-from darc.sent_log import Event, SentLog, SentLogError
+from darc.records import sent_log
+from darc.records.sent_log import Event, SentLog, SentLogError
 
 
 class Receiver(Protocol):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.deaths import Deaths
+from darc.processes.deaths import Deaths
 
 
 @given(times=st.lists(st.floats(0.0, 1e6), min_size=1).map(sorted), window_s=st.floats(1e-3, 1e6))

@@ -18,8 +18,8 @@ from darc.errors import DARCError
 from darc.formats import parset as parsets
 from darc.formats.files import shown, written_aside
 from darc.formats.observation_name import observation_names
-from darc.observations import WAITING, BookFile, Observation, ObservationBook
-from darc.supervisor import Supervisor, for_all
+from darc.node.observations import WAITING, BookFile, Observation, ObservationBook
+from darc.node.supervisor import Supervisor, for_all
 from darc.topology import AFTER_OBSERVATION, FOR_ENDED_OBSERVATION, SERVICES
 
 #: Time in s after the end of an observation at which it is stopped if nobody did.

@@ -1,0 +1,1 @@
+"""What processes write down for their successors: what was decided, intended, sent and switched."""
