@@ -251,7 +251,7 @@ class TriggerService(DARCBase, abc.ABC):
         return self.config.darc_master.state_dir / "sent" / f"{self.service_name}.jsonl"
 
     def _state(self) -> str:
-        return kept_switch.word(self.send_events) + (", all events are tests" if self.test else "")
+        return kept_switch.state(self.send_events, self.test)
 
     def _settings(self, config: Config) -> dict[str, Any]:
         """Leave the switch as it is when the configuration is read again: it may have been set by command."""

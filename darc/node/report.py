@@ -19,6 +19,7 @@ from darc.formats.node_details import Disk, LastTrigger, NodeDetails, Observatio
 from darc.log_rotation import old_log
 from darc.node.observations import Observation
 from darc.node.supervisor import Supervisor
+from darc.records.kept_switch import state, word
 
 #: Largest part of a log file that is read for its last lines, in bytes.
 MAX_LOG_BYTES = 1 << 20
@@ -30,7 +31,7 @@ _LAST_TRIGGER = re.compile(
 
 #: Metric with what a service sends, and the words for its values.
 _SENDING = re.compile(r'darc_events_sending\{service="(?P<service>\w+)"\}')
-_SENDING_WORDS = {0: "disabled", 1: "enabled, all events are tests", 2: "enabled"}
+_SENDING_WORDS = {0: word(False), 1: state(True, test=True), 2: state(True, test=False)}
 
 
 def node_details(

@@ -20,6 +20,11 @@ def word(is_on: bool) -> str:
     return _WORDS[is_on]
 
 
+def state(is_on: bool, test: bool) -> str:
+    """Return the words for a switch of events, and for whether all of them are tests."""
+    return word(is_on) + (", all events are tests" if test else "")
+
+
 def keep(path: Path, is_on: bool) -> None:
     """Write down how a switch was set.
 
