@@ -96,9 +96,9 @@ class NodeDetails:
         observations: in the order of their start
         delay_s: time between the end of the newest batch of AMBER and its being processed, in s
         last_triggers: the last trigger of each kind
-        sending: whether services that tell other telescopes do so, in words, by service
         disks: by what they are for
         figures: its metrics by name
+        sending: whether services that tell other telescopes do so, in words, by service
     """
 
     node: str
@@ -111,9 +111,9 @@ class NodeDetails:
     observations: tuple[ObservationDetails, ...] = ()
     delay_s: float | None = None
     last_triggers: dict[str, LastTrigger] = field(default_factory=dict)
-    sending: dict[str, str] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    sending: dict[str, str] = field(default_factory=dict)
 
     def as_message(self) -> dict[str, Any]:
         """Return the message of the reply to `details`."""

@@ -115,6 +115,25 @@ def test_the_page_fits_the_window_and_shows_names_as_they_are(look, size):
     assert page.locator("#old").is_hidden()
 
 
+def test_a_master_node_that_tells_others_is_seen_as_a_whole(look, website):
+    now = time.time()
+    services = ("status_website", "lofar_trigger", "voevent_generator", "processor_master")
+    details = NodeDetails(
+        "arts041",
+        "master",
+        up_since=now - 9e4,
+        services={name: ServiceDetails("running", now - 9e4, 0, 7, 0) for name in services},
+        last_triggers={kind: LastTrigger(now - 700.0, "sent") for kind in ("lofar", "voevent", "mail")},
+        disks={"results": Disk("/data/results", 10**12, 8 * 10**12)},
+        sending=dict.fromkeys(("lofar_trigger", "voevent_generator"), "enabled, all events are tests"),
+    )
+    node = Node("arts041", "master", None, details, services, now, frozenset(services))
+    website.write("index.html", status_page(Status([node], now, now, Settings(60.0, {}, "1", 10.0))))
+    page = look()
+    assert page.get_by_text("sending enabled, all events are tests").count() == 2
+    assert page.locator(".scroll").evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_from_an_alarm_to_the_node_and_from_a_service_to_its_log_and_back(look, size):
     page = look(size)
